@@ -1,0 +1,103 @@
+"""The architectures of the paper by name, and their spelling on the command line."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import typing
+from collections.abc import Callable
+from typing import Any, Literal
+
+from .layers import Concat, Conv, Downsample, Layer, Relu, Serial, Upsample, _integer
+
+DownMethod = Literal["average", "stride"]
+UpMethod = Literal["bilinear", "nearest"]
+
+
+def vanilla_cnn(kernel_size: int = 11) -> Serial:
+    """One hidden layer: Conv(kernel_size), Relu, Conv(1). The paper's non-local filter (its section 4)."""
+    return Serial(Conv(kernel_size), Relu(), Conv(1, weight_std=1.0))
+
+
+def cnn(depth: int = 3, kernel_size: int = 3) -> Serial:
+    """``depth`` times (Conv, Relu), then Conv(1)."""
+    depth = _integer(depth, 1, "cnn: depth")
+    return Serial(*[layer for _ in range(depth) for layer in (Conv(kernel_size), Relu())], Conv(1, weight_std=1.0))
+
+
+def autoencoder(
+    levels: int = 3, kernel_size: int = 3, down: DownMethod = "average", up: UpMethod = "bilinear"
+) -> Serial:
+    """Conv, Relu; ``levels`` times (Downsample, Conv, Relu); as often (Upsample, Conv, Relu); Conv(1).
+
+    Needs a height and width divisible by 2^levels.
+    """
+    levels = _integer(levels, 1, "autoencoder: levels")
+    step = (Conv(kernel_size), Relu())
+    encoder = [layer for _ in range(levels) for layer in (Downsample(2, down), *step)]
+    decoder = [layer for _ in range(levels) for layer in (Upsample(2, up), *step)]
+    return Serial(*step, *encoder, *decoder, Conv(1, weight_std=1.0))
+
+
+def unet(
+    levels: int = 3, kernel_size: int = 3, down: DownMethod = "average", up: UpMethod = "bilinear"
+) -> Serial:
+    """The autoencoder with every Upsample followed by a Concat with the encoder's output of that resolution.
+
+    Needs a height and width divisible by 2^levels.
+    """
+    levels = _integer(levels, 1, "unet: levels")
+    step = (Conv(kernel_size), Relu())
+
+    def below(remaining: int) -> tuple[Layer, ...]:
+        if remaining == 0:
+            return ()
+        branch = Serial(Downsample(2, down), *step, *below(remaining - 1), Upsample(2, up))
+        return (Concat(Serial(), branch), *step)
+
+    return Serial(*step, *below(levels), Conv(1, weight_std=1.0))
+
+
+NAMED: dict[str, Callable[..., Serial]] = {
+    "vanilla_cnn": vanilla_cnn,
+    "cnn": cnn,
+    "autoencoder": autoencoder,
+    "unet": unet,
+}
+
+
+def parse_architecture(text: str) -> Serial:
+    """Builds a named architecture from NAME or NAME:key=value,..., as on the command line.
+
+    Raises:
+      ValueError: an unknown name or key (with the nearest known one) or a value that does not fit.
+    """
+    name, _, tail = text.strip().partition(":")
+    name = name.strip().replace("-", "_")
+    if name not in NAMED:
+        raise ValueError(f"unknown architecture {name!r}{_nearest(name, NAMED)}; known: {', '.join(NAMED)}")
+    builder = NAMED[name]
+    hints = typing.get_type_hints(builder)
+    known = list(inspect.signature(builder).parameters)
+    arguments: dict[str, Any] = {}
+    for item in filter(None, (part.strip() for part in tail.split(","))):
+        key, equals, value = (part.strip() for part in item.partition("="))
+        if not equals or not value:
+            raise ValueError(f"architecture {text!r}: expected key=value, got {item!r}; keys: {', '.join(known)}")
+        if key not in known:
+            raise ValueError(f"{name} has no {key!r}{_nearest(key, known)}; keys: {', '.join(known)}")
+        if key in arguments:
+            raise ValueError(f"architecture {text!r}: {key} is given twice")
+        if hints[key] is int:
+            try:
+                arguments[key] = int(value)
+            except ValueError:
+                raise ValueError(f"{name}: {key} must be an integer, got {value!r}") from None
+        else:
+            arguments[key] = value
+    return builder(**arguments)
+
+
+def _nearest(word: str, known: Any) -> str:
+    match = difflib.get_close_matches(word, list(known), n=1)
+    return f", did you mean {match[0]!r}?" if match else ""

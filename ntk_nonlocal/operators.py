@@ -1,0 +1,174 @@
+"""Kernels as linear operators over the pixels of an image.
+
+A :class:`KernelOperator` says what the matrix is; what is done with it (products in a Krylov space, spectra,
+filters) stands in ``ntk_nonlocal.filters``. Pixels are numbered row by row, p = row * W + column. Every operator is a
+pytree, so that it passes through ``jax.jit``, ``jax.vmap`` and ``jax.grad``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+# Rows, and whole matrices, are made by products with this many unit vectors at a time where there is no better way.
+_COLUMNS_AT_ONCE = 256
+
+
+class KernelOperator:
+    """A symmetric kernel over the d = H W pixels of an image, as an operator.
+
+    Subclasses define ``image_shape`` (H, W), ``dtype`` and ``_product``; the rest follows, and is overridden where there
+    is a cheaper way.
+    """
+
+    image_shape: tuple[int, int]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The floating-point type of its products."""
+        raise NotImplementedError
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H W, H W)."""
+        pixels = self.image_shape[0] * self.image_shape[1]
+        return (pixels, pixels)
+
+    def _product(self, columns: Array) -> Array:
+        """The product with columns of shape (H W, k), k at least one."""
+        raise NotImplementedError
+
+    def __matmul__(self, v: ArrayLike) -> Array:
+        """K v for v of shape (H W,) or (H W, k).
+
+        Raises:
+          ValueError: another shape.
+        """
+        columns = jnp.asarray(v, dtype=self.dtype)
+        if columns.ndim not in (1, 2) or columns.shape[0] != self.shape[1]:
+            height, width = self.image_shape
+            raise ValueError(
+                f"the kernel of a {height}x{width} image multiplies vectors of shape ({self.shape[1]},) or "
+                f"({self.shape[1]}, k), got {columns.shape}; reshape an image with y.reshape({self.shape[1]}, -1)"
+            )
+        if columns.ndim == 1:
+            return self._product(columns[:, None])[:, 0]
+        if columns.shape[1] == 0:
+            return columns
+        return self._product(columns)
+
+    def rows(self, pixels: ArrayLike) -> Array:
+        """The kernel's rows K[p, :] of the given pixels, shape (number of pixels, H W).
+
+        Raises:
+          ValueError: a pixel outside 0 .. H W - 1, or indices that are not integers.
+        """
+        indices = self.check_pixels(pixels)
+        identity = jnp.zeros((self.shape[0], len(indices)), self.dtype).at[indices, np.arange(len(indices))].set(1)
+        return self._product(identity).T
+
+    def diagonal(self) -> Array:
+        """K[p, p] for every pixel, shape (H W,)."""
+        count = self.shape[0]
+        starts = range(0, count, _COLUMNS_AT_ONCE)
+        parts = []
+        for start in starts:
+            pixels = np.arange(start, min(start + _COLUMNS_AT_ONCE, count))
+            parts.append(self.rows(pixels)[np.arange(len(pixels)), pixels])
+        return jnp.concatenate(parts)
+
+    def as_matrix(self) -> Array:
+        """The whole kernel, shape (H W, H W)."""
+        count = self.shape[0]
+        starts = range(0, count, _COLUMNS_AT_ONCE)
+        return jnp.concatenate([self.rows(np.arange(s, min(s + _COLUMNS_AT_ONCE, count))) for s in starts])
+
+    def check_pixels(self, pixels: ArrayLike) -> np.ndarray[Any, np.dtype[np.intp]]:
+        """The pixel indices as a flat integer array, after checking them."""
+        indices = np.atleast_1d(np.asarray(pixels))
+        if indices.ndim != 1 or indices.size == 0 or not np.issubdtype(indices.dtype, np.integer):
+            raise ValueError(f"pixels must be a non-empty list of integers, got {pixels!r}")
+        if indices.min() < 0 or indices.max() >= self.shape[0]:
+            height, width = self.image_shape
+            raise ValueError(
+                f"pixels of a {height}x{width} image lie in 0..{self.shape[0] - 1} (row * {width} + column), "
+                f"got {int(indices.min())}..{int(indices.max())}"
+            )
+        return indices.astype(np.intp)
+
+    def __repr__(self) -> str:
+        height, width = self.image_shape
+        return f"{type(self).__name__}({height}x{width} image, {self.shape[0]}x{self.shape[1]}, {self.dtype})"
+
+
+def static_field(**kwargs: Any) -> Any:
+    """A dataclass field that is part of the pytree's structure, not of its leaves."""
+    return dataclasses.field(metadata={"static": True}, **kwargs)
+
+
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, repr=False)
+class DenseKernel(KernelOperator):
+    """A kernel held as a matrix of shape (H W, H W)."""
+
+    matrix: Array
+    image_shape: tuple[int, int] = static_field()
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.matrix.dtype)
+
+    def _product(self, columns: Array) -> Array:
+        return jnp.matmul(self.matrix, columns, precision="highest")
+
+    def rows(self, pixels: ArrayLike) -> Array:
+        return self.matrix[self.check_pixels(pixels)]
+
+    def diagonal(self) -> Array:
+        return jnp.diagonal(self.matrix)
+
+    def as_matrix(self) -> Array:
+        return self.matrix
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, repr=False)
+class ScaledKernel(KernelOperator):
+    """diag(left) K diag(right): a kernel normalised by its degrees, for instance.
+
+    It is symmetric where ``left`` equals ``right`` (D^-1/2 K D^-1/2), and similar to such a one otherwise.
+    """
+
+    kernel: KernelOperator
+    left: Array
+    right: Array
+
+    @property
+    def image_shape(self) -> tuple[int, int]:  # type: ignore[override]
+        return self.kernel.image_shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.kernel.dtype
+
+    def _product(self, columns: Array) -> Array:
+        return self.left[:, None] * self.kernel._product(self.right[:, None] * columns)
+
+    def rows(self, pixels: ArrayLike) -> Array:
+        indices = self.check_pixels(pixels)
+        return self.left[indices, None] * self.kernel.rows(indices) * self.right[None, :]
+
+    def diagonal(self) -> Array:
+        return self.left * self.kernel.diagonal() * self.right
+
+    def as_matrix(self) -> Array:
+        return self.left[:, None] * self.kernel.as_matrix() * self.right[None, :]
