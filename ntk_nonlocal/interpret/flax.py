@@ -122,23 +122,24 @@ class FlaxNetwork:
                     leaf["bias"] = placed.conv.bias_std**2
         return steps
 
-    def contribution_weights(self, params: Params, layer_weights: LayerWeights) -> Params:
+    def contribution_weights(self, params: Params, layer_weights: LayerWeights, others: float = 1.0) -> Params:
         """Spreads factors per convolution, in the order of ``convolutions``, over the parameters.
 
-        A factor multiplies the convolution's contribution to Theta, whichever parametrisation the network has: factors of
-        one give Theta. Parameters of layers that are no convolutions keep the factor one.
+        A factor multiplies the convolution's contribution to Theta, whichever parametrisation the network has:
+        factors of one give Theta. Parameters of layers that are no convolutions take the factor ``others``.
 
         Raises:
           ValueError: not one (weight factor, bias factor), finite and at least zero, for every convolution.
         """
         placed_convs = convolutions(self.architecture)
         factors = check_layer_weights(layer_weights, placed_convs)
-        weights = self.tangent_steps(params)
+        steps = self.tangent_steps(params)
+        weights: Params = jax.tree.map(lambda step: others * step, steps)
         for placed, (weight_factor, bias_factor) in zip(placed_convs, factors, strict=True):
-            leaf = parameters_at(weights, placed.position)
-            leaf["kernel"] *= weight_factor
+            leaf, step = parameters_at(weights, placed.position), parameters_at(steps, placed.position)
+            leaf["kernel"] = weight_factor * step["kernel"]
             if "bias" in leaf:
-                leaf["bias"] *= bias_factor
+                leaf["bias"] = bias_factor * step["bias"]
         return weights
 
     @property
@@ -158,7 +159,7 @@ class FlaxNetwork:
                 f"network_input must be a floating-point array of shape (H, W, C), got {x.dtype} of shape {x.shape}; "
                 "give a grey image a channel with image[:, :, None], and an 8-bit one the range [0, 1]"
             )
-        if not isinstance(x, jax.core.Tracer) and not bool(jnp.isfinite(x).all()):
+        if not isinstance(x, jax.core.Tracer) and not np.isfinite(np.asarray(x)).all():
             raise ValueError("network_input contains NaN or infinite values; remove or replace them")
         output_signal(self.architecture, (x.shape[0], x.shape[1]))
         return x
@@ -174,7 +175,8 @@ def to_flax(
       width: channels of every hidden layer (of every branch of a Concat).
       out_channels: channels of the output.
       parametrisation: "ntk" (weights ~ N(0, 1), scaled in the forward pass) or "standard" (weights ~ N(0,
-        weight_std^2 / fan-in)); the same function at initialisation for the same key. A Conv with bias_std = 0 has no bias.
+        weight_std^2 / fan-in)); the same function at initialisation for the same key. A Conv with
+        bias_std = 0 has no bias.
 
     Raises:
       ValueError: a width or number of channels below one, an unknown parametrisation, or an architecture without output
