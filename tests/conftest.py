@@ -1,0 +1,26 @@
+"""What the tests share. Nothing is imported here that the smallest environment (see ``.ci/run``) does not have."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import pytest
+
+
+@pytest.fixture
+def x64() -> Iterator[None]:
+    """64-bit types in JAX for one test."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="session")
+def set9() -> Path:
+    """The folder of the test images, given in the environment variable NTK_NONLOCAL_DATA."""
+    folder = os.environ.get("NTK_NONLOCAL_DATA")
+    if not folder:
+        pytest.skip("set NTK_NONLOCAL_DATA to the folder of the test images to run this test")
+    return Path(folder)
