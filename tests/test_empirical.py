@@ -1,13 +1,31 @@
 """The tangent kernel of finite networks: against explicit Jacobians, the exact limit, and its layer weights."""
 
+from dataclasses import replace
+from importlib.util import find_spec
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntk_nonlocal.architecture import Concat, Conv, Relu, Serial, Sum, cnn, unet, vanilla_cnn
+from ntk_nonlocal.architecture import (
+    Concat,
+    Conv,
+    Downsample,
+    Erf,
+    Relu,
+    Serial,
+    Sum,
+    Upsample,
+    autoencoder,
+    cnn,
+    unet,
+    vanilla_cnn,
+)
 from ntk_nonlocal.interpret.empirical import empirical_kernel, largest_eigenvalue
-from ntk_nonlocal.interpret.flax import standard_layer_weights, to_flax
+from ntk_nonlocal.interpret.flax import to_flax
+from ntk_nonlocal.interpret.layer_weights import standard_layer_weights
+from ntk_nonlocal.interpret.stax import exact_kernel
 
 KEY = jax.random.key(1)
 RICH = Serial(
@@ -54,8 +72,6 @@ def test_operator_is_the_product_of_jacobians(parametrisation):
 
 
 def test_columns_in_chunks_and_under_jit_give_the_same():
-    from dataclasses import replace
-
     x = image()
     network = to_flax(cnn(1), width=4)
     op = empirical_kernel(network, network.init(KEY, x), x)
@@ -151,6 +167,31 @@ def test_mean_kernel_tends_to_the_exact_one_with_width():
     assert np.linalg.norm(last - nngp) < 0.05 * np.linalg.norm(nngp)
     limit = empirical_kernel(network, params, x, layer_weights=standard_layer_weights(vanilla_cnn(3))).as_matrix()
     np.testing.assert_allclose(limit, last, rtol=1e-4)  # the published formula is the standard one's limit
+
+
+MIXED = Serial(
+    Conv(3, bias_std=0.3),
+    Relu(),
+    Concat(Serial(), Serial(Downsample(2), Conv(3), Relu(), Upsample(2))),
+    Sum(Conv(1), Serial(Conv(3), Relu(), Conv(1))),
+    Erf(),
+    Conv(1, weight_std=1.0, bias_std=0.2),
+)
+
+
+@pytest.mark.skipif(find_spec("neural_tangents") is None, reason="the exact kernel here comes from neural-tangents")
+@pytest.mark.parametrize("architecture", [autoencoder(1), unet(1, down="stride", up="nearest"), MIXED])
+def test_deep_networks_tend_to_the_exact_kernel_of_neural_tangents(architecture):
+    """Also at H != W, and for the rule of Concat (its branches carry the width each)."""
+    x = image((4, 6, 2))
+    exact = np.asarray(exact_kernel(architecture, x).as_matrix())
+    distances = []
+    for width in (16, 256):
+        network = to_flax(architecture, width=width)
+        kernels = [empirical_kernel(network, network.init(jax.random.key(s), x), x).as_matrix() for s in range(3)]
+        distances.append(np.linalg.norm(sum(map(np.asarray, kernels)) / 3 - exact) / np.linalg.norm(exact))
+    assert distances[1] < 0.1
+    assert distances[0] / distances[1] > 2  # 4 in the limit
 
 
 def test_largest_eigenvalue_is_that_of_the_kernel_over_all_channels():

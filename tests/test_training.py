@@ -194,3 +194,18 @@ def test_a_zero_input_has_no_stable_step_size():
 def test_sizes_that_do_not_fit_are_refused_before_training():
     with pytest.raises(ValueError, match="divisible"):
         train(to_flax(autoencoder(3)), X, Y)
+
+
+def test_the_compiled_loop_of_accelerators_makes_the_same_steps():
+    from ntk_nonlocal.training.steps import Problem, State, _many_steps, advance
+
+    optimizer = optax.adam(1e-2)
+    params = SMALL.init(jax.random.key(0), X)
+    problem = Problem(jnp.asarray(X), jnp.asarray(Y), jax.tree.map(lambda leaf: jnp.ones((), leaf.dtype), params))
+
+    def start():
+        return State(jax.tree.map(jnp.copy, params), optimizer.init(params), jnp.zeros(()))
+
+    looped = advance(SMALL, optimizer, problem, start(), 7)
+    compiled = _many_steps(SMALL, optimizer, problem, start(), jnp.int32(7))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), compiled, looped)

@@ -22,7 +22,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ntk_nonlocal.architecture import convolutions
-from ntk_nonlocal.interpret.flax import FlaxNetwork, LayerWeights, Params
+from ntk_nonlocal.interpret.flax import FlaxNetwork, Params
+from ntk_nonlocal.interpret.layer_weights import LayerWeights
 from ntk_nonlocal.operators import KernelOperator
 
 # Memory that the columns of one product may take at once.

@@ -5,7 +5,7 @@ Two parametrisations of the same function (Lee et al. 2019, Wide neural networks
 N(0, 1) and scales them by weight_std / sqrt(fan-in) in the forward pass, "standard" draws them from
 N(0, weight_std^2 / fan-in), as practitioners do. For one key they agree at initialisation, but gradient descent moves
 them differently: in "ntk" it follows the tangent kernel Theta, in "standard" a kernel in which every layer counts in
-proportion to its fan-in (:func:`standard_layer_weights`), unless every layer has its own step size
+proportion to its fan-in (``interpret.layer_weights``), unless every layer has its own step size
 (:meth:`FlaxNetwork.tangent_steps`).
 
 A layer from outside the package brings its meaning with :data:`flax_rule`::
@@ -40,7 +40,6 @@ from ntk_nonlocal.architecture import (
     Layer,
     LeakyRelu,
     Nonlinearity,
-    PlacedConv,
     Rbf,
     Relu,
     Serial,
@@ -51,10 +50,10 @@ from ntk_nonlocal.architecture import (
     convolutions,
     output_signal,
 )
+from ntk_nonlocal.interpret.layer_weights import LayerWeights, check_layer_weights
 
 Parametrisation = Literal["ntk", "standard"]
 Params = dict[str, Any]
-LayerWeights = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
@@ -198,54 +197,6 @@ def to_flax(
     return network
 
 
-def standard_layer_weights(
-    architecture: Layer, width: int | None = None, in_channels: int | None = None
-) -> LayerWeights:
-    """How much every convolution counts in gradient descent in the standard parametrisation with step size ~ 1 / c.
-
-    In the standard parametrisation a weight is w = weight_std / sqrt(fan-in) * w_ntk, so a convolution's part of the
-    kernel J J^T is its part of Theta times fan-in / weight_std^2 (and 1 / bias_std^2 for the bias). With the step size
-    of Theta divided by the width c, what is followed is the kernel with the factors fan-in / (weight_std^2 c) and
-    1 / (bias_std^2 c).
-
-    Args:
-      architecture: its description.
-      width: the width c; None is the limit, in which the first layer's part and those of the biases vanish.
-      in_channels: channels of the network input, needed where a width is given.
-
-    Returns:
-      (weight factor, bias factor) of every convolution in the order of ``convolutions(architecture)``; the bias factor
-      is 0 where there is no bias.
-    """
-    if width is not None and in_channels is None:
-        raise ValueError("standard_layer_weights with a width needs in_channels, the channels of the network input")
-    factors = []
-    for placed in convolutions(architecture):
-        conv = placed.conv
-        if placed.fan_in_width is not None:
-            channels_per_width = float(placed.fan_in_width)
-        else:
-            channels_per_width = 0.0 if width is None or in_channels is None else in_channels / width
-        weight_factor = conv.kernel_size**2 * channels_per_width / conv.weight_std**2
-        bias_factor = 0.0 if width is None or conv.bias_std == 0 else 1 / (conv.bias_std**2 * width)
-        factors.append((weight_factor, bias_factor))
-    return tuple(factors)
-
-
-def check_layer_weights(layer_weights: object, placed_convs: tuple[PlacedConv, ...]) -> LayerWeights:
-    """The factors as a tuple of pairs of numbers, after checking them against the convolutions."""
-    try:
-        factors = np.asarray(layer_weights, dtype=float)
-    except (TypeError, ValueError):
-        factors = np.empty(0)
-    if factors.shape != (len(placed_convs), 2) or not np.isfinite(factors).all() or (factors < 0).any():
-        raise ValueError(
-            f"layer_weights must hold one (weight factor, bias factor), finite and at least 0, for each of the "
-            f"{len(placed_convs)} convolutions, got {layer_weights!r}"
-        )
-    return tuple((float(weight), float(bias)) for weight, bias in factors)
-
-
 def parameters_at(tree: Params, position: str) -> Params:
     """The part of a parameter tree that belongs to the layer at ``position`` ("layer 3, branch 1, layer 0")."""
     for name in _names(position):
@@ -380,8 +331,6 @@ def _draw(key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
 
 def _convolve(x: Array, kernel: Array, padding: str) -> Array:
     reach = kernel.shape[0] // 2
-    if reach == 0:
-        return jnp.einsum("hwc,cd->hwd", x, kernel[0, 0])
     if padding == "circular":
         x = jnp.pad(x, ((reach, reach), (reach, reach), (0, 0)), mode="wrap")
     return lax.conv_general_dilated(
@@ -434,34 +383,15 @@ def _(layer: Downsample, place: Place) -> Rule:
     factor = layer.factor
     if layer.method == "stride":
         return lambda x: x[::factor, ::factor]
-    offsets = [(a, b) for a in range(factor) for b in range(factor)]
-    return lambda x: sum((x[a::factor, b::factor] for a, b in offsets[1:]), start=x[::factor, ::factor]) / factor**2
+    return lambda x: x.reshape(x.shape[0] // factor, factor, x.shape[1] // factor, factor, -1).mean((1, 3))
 
 
 @flax_rule.register
 def _(layer: Upsample, place: Place) -> Rule:
-    axis_rule = _repeat if layer.method == "nearest" else _interpolate
-    return lambda x: axis_rule(axis_rule(x, layer.factor, 0), layer.factor, 1)
-
-
-def _repeat(x: Array, factor: int, axis: int) -> Array:
-    return jnp.repeat(x, factor, axis=axis)
-
-
-def _interpolate(x: Array, factor: int, axis: int) -> Array:
-    """Linear interpolation on the half-pixel grid along one axis, edges repeated (``jax.image.resize`` "linear")."""
-    size = x.shape[axis]
-    before = jnp.concatenate([lax.slice_in_dim(x, 0, 1, axis=axis), lax.slice_in_dim(x, 0, size - 1, axis=axis)], axis)
-    after = jnp.concatenate(
-        [lax.slice_in_dim(x, 1, size, axis=axis), lax.slice_in_dim(x, size - 1, size, axis=axis)], axis
-    )
-    phases = []
-    for phase in range(factor):
-        offset = (phase + 0.5) / factor - 0.5
-        phases.append((1 - abs(offset)) * x + abs(offset) * (before if offset < 0 else after))
-    shape = list(x.shape)
-    shape[axis] *= factor
-    return jnp.stack(phases, axis + 1).reshape(shape)
+    factor = layer.factor
+    if layer.method == "nearest":
+        return lambda x: jnp.repeat(jnp.repeat(x, factor, axis=0), factor, axis=1)
+    return lambda x: jax.image.resize(x, (x.shape[0] * factor, x.shape[1] * factor, x.shape[2]), "bilinear")
 
 
 # --- the network as compiled functions -------------------------------------------------------------------------------
