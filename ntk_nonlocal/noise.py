@@ -37,8 +37,8 @@ def estimate_sigma(noisy: ArrayLike) -> float:
     (dense fine texture, such as fur, reads up to 1.1/255 too high in colour and 2.5/255 in grey). Deterministic.
 
     Known failures: noise that is correlated between pixels or channels (demosaicing, resizing) reads too low, after
-    JPEG compression at quality 75 next to nothing; in an image without noise, fine texture and grain read as noise (up to
-    3.2/255 in colour, 5.5/255 in grey); strong noise that was clipped to [0, 1] reads too low, by 1/255 to 3/255 at
+    JPEG compression at quality 75 next to nothing; in an image without noise, fine texture and grain read as noise (up
+    to 3.2/255 in colour, 5.5/255 in grey); strong noise that was clipped to [0, 1] reads too low, by 1/255 to 3/255 at
     50/255; noise that grows with the brightness reads as that of the smoothest parts; images of 32x32 and less give a
     rough figure.
 

@@ -1,0 +1,547 @@
+from __future__ import annotations
+
+import dataclasses
+import errno
+import io
+import os
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import ExifTags, Image, ImageCms, ImageOps
+from PIL.TiffImagePlugin import IFDRational
+
+from ntk_nonlocal.photo_metadata import Entry, Exif, layout
+from ntk_nonlocal.photos import Photo, check_writable, read_photo, write_photo
+
+LOSSLESS = [".png", ".tif"]
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def levels(*shape: int, depth: int = 8, seed: int = 0) -> np.ndarray:
+    dtype = np.uint8 if depth == 8 else np.uint16
+    return np.random.default_rng(seed).integers(0, 2**depth, shape, dtype=dtype)
+
+
+def smooth(height: int = 24, width: int = 32) -> np.ndarray:
+    rows, columns = np.mgrid[:height, :width]
+    return np.stack([rows * 8, columns * 6, (rows + columns) * 3], axis=2).astype(np.uint8)
+
+
+def store(path: Path, pixels: np.ndarray) -> Path:
+    """A file of these pixels (H, W, 1 to 4), made without the code under test."""
+    if path.suffix == ".png":
+        path.write_bytes(imagecodecs.png_encode(pixels))
+    else:
+        extra = ["unassalpha"] if pixels.shape[2] in (2, 4) else None
+        kind = "rgb" if pixels.shape[2] > 2 else "minisblack"
+        plain = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+        layout = "contig" if pixels.shape[2] > 1 else None
+        tifffile.imwrite(path, plain, photometric=kind, planarconfig=layout, extrasamples=extra)
+    return path
+
+
+def as_levels(photo: Photo) -> np.ndarray:
+    full = 2**photo.bit_depth - 1
+    return np.rint(photo.image.astype(np.float64) * full).astype(int)
+
+
+def camera_exif(orientation: int | None = None) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x8298] = "Camera Works", "somebody"
+    exif.get_ifd(0x8769)[0x9003] = "2021:06:19 12:00:00"
+    exif.get_ifd(0x8769)[0x829A] = IFDRational(1, 125)
+    exif.get_ifd(0x8769)[0x927C] = b"maker\0note"
+    exif.get_ifd(0x8825)[1] = "N"
+    exif.get_ifd(0x8825)[2] = (IFDRational(51), IFDRational(30), IFDRational(0))
+    if orientation is not None:
+        exif[0x0112] = orientation
+    return exif
+
+
+def assert_camera_exif(exif: Image.Exif) -> None:
+    expected = Image.Exif()
+    expected.load(camera_exif().tobytes())
+    for tag in (0x010F, 0x8298):
+        assert exif[tag] == expected[tag]
+    for directory in (0x8769, 0x8825):
+        assert dict(exif.get_ifd(directory)) == dict(expected.get_ifd(directory))
+        assert len(exif.get_ifd(directory)) > 1
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("suffix", LOSSLESS)
+@pytest.mark.parametrize("target", LOSSLESS)
+def test_lossless_files_come_back_bit_for_bit(tmp_path, suffix, target, depth, channels):
+    pixels = levels(11, 13, channels, depth=depth)
+    photo = read_photo(store(tmp_path / f"in{suffix}", pixels))
+    assert (photo.bit_depth, photo.mode) == (depth, "grey" if channels < 3 else "rgb")
+    assert photo.image.dtype == np.float32 and photo.image.max() <= 1
+    colours = pixels[:, :, : photo.image.shape[2]]
+    np.testing.assert_array_equal(as_levels(photo), colours)
+
+    write_photo(tmp_path / f"out{target}", photo.image, like=photo)
+    again = read_photo(tmp_path / f"out{target}")
+    assert (again.bit_depth, again.mode) == (photo.bit_depth, photo.mode)
+    np.testing.assert_array_equal(again.image, photo.image)
+    if channels in (2, 4):
+        assert again.alpha.dtype == photo.alpha.dtype == pixels.dtype
+        np.testing.assert_array_equal(photo.alpha, pixels[:, :, -1])
+        np.testing.assert_array_equal(again.alpha, pixels[:, :, -1])
+    else:
+        assert again.alpha is photo.alpha is None
+    assert sorted(os.listdir(tmp_path)) == sorted({f"in{suffix}", f"out{target}"})
+
+
+def test_every_sixteen_bit_level_survives(tmp_path):
+    pixels = np.arange(65536, dtype=np.uint16).reshape(256, 256, 1)
+    photo = read_photo(store(tmp_path / "a.png", pixels))
+    for name in ("b.png", "b.tif"):
+        write_photo(tmp_path / name, photo.image.astype(np.float64), like=photo)
+        np.testing.assert_array_equal(read_photo(tmp_path / name).image, photo.image)
+
+
+@pytest.mark.parametrize("name, reader", [("a.png", imagecodecs.png_decode), ("a.tif", imagecodecs.tiff_decode)])
+def test_other_programs_read_what_is_written(tmp_path, name, reader):
+    pixels = levels(9, 8, 4, depth=16)
+    photo = read_photo(store(tmp_path / "in.png", pixels))
+    write_photo(tmp_path / name, photo.image, like=photo)
+    np.testing.assert_array_equal(reader((tmp_path / name).read_bytes()), pixels)
+    with Image.open(tmp_path / name) as picture:
+        assert picture.size == (8, 9)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp"])
+def test_lossy_files_are_close(tmp_path, suffix):
+    image = smooth() / 255
+    write_photo(tmp_path / f"a{suffix}", image)
+    photo = read_photo(tmp_path / f"a{suffix}")
+    assert (photo.bit_depth, photo.mode, photo.alpha) == (8, "rgb", None)
+    assert np.abs(photo.image - image).mean() < 2 / 255
+
+
+def test_grey_stays_grey_in_jpeg_and_becomes_rgb_in_webp(tmp_path):
+    for name, mode in (("a.jpg", "grey"), ("a.webp", "rgb")):
+        write_photo(tmp_path / name, smooth()[:, :, 0] / 255)
+        photo = read_photo(tmp_path / name)
+        assert photo.mode == mode
+        assert np.abs(photo.image - smooth()[:, :, :1] / 255).mean() < 2 / 255
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_alpha_in_webp_is_untouched(tmp_path, channels):
+    photo = read_photo(store(tmp_path / "in.png", levels(16, 12, channels)))
+    write_photo(tmp_path / "out.webp", photo.image, like=photo)
+    np.testing.assert_array_equal(read_photo(tmp_path / "out.webp").alpha, photo.alpha)
+
+
+def test_jpeg_refuses_transparency_before_the_work_and_drops_opaque_alpha(tmp_path):
+    pixels = levels(8, 8, 4)
+    photo = read_photo(store(tmp_path / "in.png", pixels))
+    for action in (check_writable, lambda path, like: write_photo(path, photo.image, like=like)):
+        with pytest.raises(ValueError, match=r"out\.jpg: JPEG has no transparency; write a PNG, TIFF or WebP"):
+            action(tmp_path / "out.jpg", like=photo)
+    pixels[:, :, 3] = 255
+    photo = read_photo(store(tmp_path / "in.png", pixels))
+    write_photo(tmp_path / "out.jpg", photo.image, like=photo)
+    assert read_photo(tmp_path / "out.jpg").alpha is None
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp"])
+def test_sixteen_bits_become_eight_with_a_warning(tmp_path, suffix):
+    pixels = levels(8, 8, 4, depth=16)
+    pixels[:, :, 3] = 65535
+    photo = read_photo(store(tmp_path / "in.png", pixels))
+    with pytest.warns(UserWarning, match="holds 8 bits a channel"):
+        write_photo(tmp_path / f"out{suffix}", photo.image, like=photo)
+    assert read_photo(tmp_path / f"out{suffix}").bit_depth == 8
+
+
+@pytest.mark.parametrize("source", [".png", ".jpg", ".tif", ".webp"])
+@pytest.mark.parametrize("target", [".png", ".jpg", ".tif", ".webp"])
+def test_profile_and_exif_are_kept(tmp_path, source, target):
+    Image.fromarray(smooth()).save(tmp_path / f"in{source}", exif=camera_exif().tobytes(), icc_profile=PROFILE)
+    photo = read_photo(tmp_path / f"in{source}")
+    write_photo(tmp_path / f"out{target}", photo.image, like=photo)
+    with Image.open(tmp_path / f"out{target}") as picture:
+        assert picture.info["icc_profile"] == PROFILE
+        exif = Image.Exif()
+        exif.load((tmp_path / "out.tif").read_bytes() if target == ".tif" else picture.info["exif"])
+        assert_camera_exif(exif)
+    again = read_photo(tmp_path / f"out{target}")
+    assert again.icc_profile == photo.icc_profile == PROFILE
+
+
+@pytest.mark.parametrize("suffix", LOSSLESS)
+def test_profile_and_exif_are_kept_with_sixteen_bits(tmp_path, suffix):
+    photo = read_photo(store(tmp_path / "in.png", levels(8, 9, 3, depth=16)))
+    Image.fromarray(smooth()).save(tmp_path / "other.jpg", exif=camera_exif(), icc_profile=PROFILE)
+    other = read_photo(tmp_path / "other.jpg")
+    photo = dataclasses.replace(photo, exif=other.exif, icc_profile=other.icc_profile)
+    write_photo(tmp_path / f"out{suffix}", photo.image, like=photo)
+    again = read_photo(tmp_path / f"out{suffix}")
+    assert (again.icc_profile, again.bit_depth, again.exif) == (PROFILE, 16, photo.exif)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("target", [".png", ".jpg", ".tif", ".webp"])
+def test_exif_values_keep_their_bytes_and_types(tmp_path, order, target):
+    text = Entry(2, 6, "Zoë\0x".encode()[:6])
+    numbers = Entry(10, 2, struct.pack(order + "4i", -1, 3, 7, 2))
+    interoperability = {1: Entry(2, 4, b"R98\0")}
+    directory = {0x9003: text, 0x9201: numbers, 0x927C: Entry(7, 5, b"maker"), 0xA005: interoperability}
+    exif = Exif(order, {0x010F: text, 0x8769: directory, 0x8825: {0: Entry(1, 4, b"\2\3\0\0"), 6: numbers}})
+    Image.fromarray(smooth()).save(tmp_path / "in.jpg", exif=b"Exif\0\0" + exif.tobytes())
+    photo = read_photo(tmp_path / "in.jpg")
+    assert photo.exif == exif
+    for name in (f"out{target}", f"again{target}"):
+        write_photo(tmp_path / name, photo.image, like=photo)
+        photo = read_photo(tmp_path / name)
+        assert photo.exif.order == order
+        assert photo.exif.descriptive() == exif
+
+
+def test_the_old_thumbnail_is_left_out(tmp_path):
+    block = bytearray(Exif("<", {0x010F: Entry(2, 2, b"M\0")}).tobytes())
+    struct.pack_into("<I", block, len(block) - 4, len(block))
+    block += layout({0x0201: Entry(4, 1, bytes(4))}, "<", len(block))
+    Image.fromarray(smooth()).save(tmp_path / "in.png", exif=bytes(block))
+    with Image.open(tmp_path / "in.png") as picture:
+        assert picture.getexif().get_ifd(ExifTags.IFD.IFD1)
+    photo = read_photo(tmp_path / "in.png")
+    write_photo(tmp_path / "out.png", photo.image, like=photo)
+    with Image.open(tmp_path / "out.png") as picture:
+        assert picture.getexif()[0x010F] == "M"
+        assert not picture.getexif().get_ifd(ExifTags.IFD.IFD1)
+
+
+def test_a_profile_for_other_channels_is_left_out(tmp_path):
+    Image.fromarray(smooth()).save(tmp_path / "in.png", icc_profile=PROFILE)
+    photo = read_photo(tmp_path / "in.png")
+    write_photo(tmp_path / "out.png", photo.image[:, :, :1], like=photo)
+    assert read_photo(tmp_path / "out.png").icc_profile is None
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_the_orientation_is_applied_and_reset(tmp_path, suffix, orientation):
+    picture = Image.fromarray(levels(5, 7, 4))
+    picture.save(tmp_path / f"in{suffix}", exif=camera_exif(orientation))
+    photo = read_photo(tmp_path / f"in{suffix}")
+    tagged = picture.copy()
+    tagged.getexif()[0x0112] = orientation
+    expected = np.asarray(ImageOps.exif_transpose(tagged))
+    np.testing.assert_array_equal(as_levels(photo), expected[:, :, :3])
+    np.testing.assert_array_equal(photo.alpha, expected[:, :, 3])
+
+    write_photo(tmp_path / "out.png", photo.image, like=photo)
+    with Image.open(tmp_path / "out.png") as written:
+        assert written.getexif()[0x0112] == 1
+        np.testing.assert_array_equal(np.asarray(written), expected)
+
+
+def test_orientation_with_sixteen_bits_and_in_a_palette_tiff(tmp_path):
+    pixels = levels(5, 7, 3, depth=16)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extratags=[(0x0112, "H", 1, 6, True)])
+    np.testing.assert_array_equal(as_levels(read_photo(tmp_path / "a.tif")), np.rot90(pixels, -1))
+    picture = Image.fromarray(smooth(6, 9)).quantize(8)
+    picture.save(tmp_path / "p.tif", tiffinfo={0x0112: 6})
+    photo = read_photo(tmp_path / "p.tif")
+    np.testing.assert_array_equal(as_levels(photo), np.rot90(np.asarray(picture.convert("RGB")), -1))
+
+
+def test_damaged_exif_does_not_cost_the_picture(tmp_path):
+    pixels = smooth()
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff rubbish")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        photo = read_photo(tmp_path / "a.png")
+        write_photo(tmp_path / "b.png", photo.image, like=photo)
+    np.testing.assert_array_equal(as_levels(photo), pixels)
+    np.testing.assert_array_equal(read_photo(tmp_path / "b.png").image, photo.image)
+
+
+@pytest.mark.parametrize(
+    "mode, expected_mode, alpha",
+    [("1", "grey", False), ("L", "grey", False), ("LA", "grey", True), ("P", "rgb", False), ("RGBA", "rgb", True)],
+)
+def test_other_kinds_of_png(tmp_path, mode, expected_mode, alpha):
+    picture = Image.fromarray(smooth()).convert(mode)
+    picture.save(tmp_path / "a.png")
+    photo = read_photo(tmp_path / "a.png")
+    assert (photo.mode, photo.alpha is not None, photo.bit_depth) == (expected_mode, alpha, 8)
+    expected = np.asarray(picture.convert("L" if expected_mode == "grey" else "RGB"))
+    np.testing.assert_array_equal(as_levels(photo), np.atleast_3d(expected))
+
+
+def test_transparent_palette_and_colour_key(tmp_path):
+    palette = Image.fromarray(smooth()).quantize(8)
+    palette.save(tmp_path / "p.png", transparency=3)
+    np.testing.assert_array_equal(read_photo(tmp_path / "p.png").alpha == 0, np.asarray(palette) == 3)
+    grey = Image.fromarray(levels(9, 9) // 64)
+    grey.save(tmp_path / "l.png", transparency=2)
+    np.testing.assert_array_equal(read_photo(tmp_path / "l.png").alpha == 0, np.asarray(grey) == 2)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw", "packbits"])
+@pytest.mark.parametrize("layout", ["contig", "separate", "tiled", "big-endian", "miniswhite"])
+def test_kinds_of_tiff(tmp_path, compression, layout):
+    pixels = levels(20, 33, 3, depth=16)
+    options = {"photometric": "rgb", "compression": compression}
+    if layout == "separate":
+        tifffile.imwrite(tmp_path / "a.tif", np.moveaxis(pixels, -1, 0), planarconfig="separate", **options)
+    elif layout == "miniswhite":
+        pixels = pixels[:, :, :1]
+        tifffile.imwrite(tmp_path / "a.tif", 65535 - pixels[:, :, 0], photometric="miniswhite", compression=compression)
+    else:
+        tile = {"tile": (16, 16)} if layout == "tiled" else {}
+        tifffile.imwrite(
+            tmp_path / "a.tif", pixels, byteorder=">" if layout == "big-endian" else "<", **tile, **options
+        )
+    np.testing.assert_array_equal(as_levels(read_photo(tmp_path / "a.tif")), pixels)
+
+
+def test_bilevel_tiff_and_a_thumbnail_beside_the_picture(tmp_path):
+    bilevel = Image.fromarray(levels(9, 17)).convert("1")
+    bilevel.save(tmp_path / "b.tif")
+    np.testing.assert_array_equal(as_levels(read_photo(tmp_path / "b.tif"))[:, :, 0], np.asarray(bilevel) * 255)
+    pixels = smooth()
+    with tifffile.TiffWriter(tmp_path / "t.tif") as file:
+        file.write(pixels, photometric="rgb")
+        file.write(pixels[::4, ::4], photometric="rgb", subfiletype=1)
+    np.testing.assert_array_equal(as_levels(read_photo(tmp_path / "t.tif")), pixels)
+
+
+def animation(path: Path) -> None:
+    frames = [Image.fromarray(levels(8, 8, 3, seed=seed)) for seed in range(3)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+
+
+def pages(path: Path) -> None:
+    with tifffile.TiffWriter(path) as file:
+        file.write(smooth(), photometric="rgb")
+        file.write(smooth() // 2, photometric="rgb")
+
+
+def bomb(path: Path) -> None:
+    chunks = [b"\x89PNG\r\n\x1a\n"]
+    header = struct.pack(">IIBBBBB", 20000, 20000, 16, 2, 0, 0, 0)
+    for name, content in ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(10**6))), (b"IEND", b"")):
+        chunks.append(struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content)))
+    path.write_bytes(b"".join(chunks))
+
+
+def bomb_just_above(path: Path) -> None:
+    bomb(path)
+    data = bytearray(path.read_bytes())
+    data[16:24] = struct.pack(">II", 10001, 10000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    path.write_bytes(data)
+
+
+def tiff_bomb(path: Path) -> None:
+    tifffile.imwrite(path, np.zeros((4, 4, 3), np.uint16), photometric="rgb")
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].tags["ImageWidth"].overwrite(60000)
+        file.pages[0].tags["ImageLength"].overwrite(60000)
+
+
+def premultiplied(path: Path) -> None:
+    tifffile.imwrite(path, levels(6, 6, 4), photometric="rgb", extrasamples=["assocalpha"])
+
+
+REFUSED = [
+    ("gif.png", lambda p: Image.fromarray(smooth()).save(p, "GIF"), "not a PNG, JPEG, TIFF or WebP image; convert"),
+    ("text.jpg", lambda p: p.write_text("hello"), "not a PNG, JPEG, TIFF or WebP image"),
+    ("empty.png", lambda p: p.touch(), "it is empty"),
+    ("folder.png", lambda p: p.mkdir(), "it is a folder"),
+    ("missing.png", lambda p: None, "there is no such file"),
+    ("fifo.png", os.mkfifo, "not a regular file"),
+    ("loop.png", lambda p: p.symlink_to(p), "check the path"),
+    ("magic.png", lambda p: p.write_bytes(b"\x89PNG\r\n\x1a\n"), "damaged or incomplete"),
+    ("magic.jpg", lambda p: p.write_bytes(b"\xff\xd8\xff\xe0"), "damaged or incomplete"),
+    ("magic.tif", lambda p: p.write_bytes(b"II*\0\x08\0\0\0"), "damaged or incomplete|several pages"),
+    ("magic.webp", lambda p: p.write_bytes(b"RIFF\0\0\0\0WEBP"), "damaged or incomplete"),
+    ("cmyk.jpg", lambda p: Image.new("CMYK", (8, 8)).save(p), "CMYK.*convert it to RGB"),
+    (
+        "float.tif",
+        lambda p: tifffile.imwrite(p, np.zeros((6, 6), np.float32)),
+        "32-bit IEEEFP.*save it with 8 or 16 bit",
+    ),
+    ("signed.tif", lambda p: tifffile.imwrite(p, np.zeros((6, 6), np.int16)), "16-bit INT"),
+    ("long.tif", lambda p: tifffile.imwrite(p, np.zeros((6, 6), np.uint32)), "32-bit UINT"),
+    ("moving.png", animation, "animation of 3 frames"),
+    ("moving.webp", animation, "animation of 3 frames"),
+    ("pages.tif", pages, "several pages"),
+    ("premultiplied.tif", premultiplied, "premultiplied alpha"),
+    ("bomb.png", bomb, "more than 100 megapixels"),
+    ("above.png", bomb_just_above, "more than 100 megapixels"),
+    ("bomb.tif", tiff_bomb, "more than 100 megapixels"),
+]
+
+
+@pytest.mark.parametrize("name, make, words", REFUSED, ids=[name for name, _, _ in REFUSED])
+def test_what_cannot_be_read_is_one_line_that_names_the_file(tmp_path, name, make, words):
+    path = tmp_path / name
+    make(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match=words) as caught:
+            read_photo(path)
+    message = str(caught.value)
+    assert message.startswith(f"cannot read {path}: ") and "\n" not in message and "; " in message
+
+
+def test_a_path_with_a_nul_byte():
+    with pytest.raises(ValueError, match="cannot read"):
+        read_photo("a\0b.png")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp"])
+def test_the_name_does_not_count(tmp_path, suffix):
+    Image.fromarray(smooth()).save(tmp_path / f"a{suffix}")
+    (tmp_path / f"a{suffix}").rename(tmp_path / "liar.jpeg.png")
+    expected = {".png": "PNG", ".jpg": "JPEG", ".tif": "TIFF", ".webp": "WEBP"}[suffix]
+    assert read_photo(str(tmp_path / "liar.jpeg.png")).format == expected
+
+
+FILES = {
+    "png8": lambda f: Image.fromarray(levels(40, 50, 3)).save(f, "PNG", exif=camera_exif(6), icc_profile=PROFILE),
+    "png16": lambda f: f.write(imagecodecs.png_encode(levels(40, 50, 3, depth=16))),
+    "jpeg": lambda f: Image.fromarray(levels(40, 50, 3)).save(f, "JPEG", exif=camera_exif(6), icc_profile=PROFILE),
+    "webp": lambda f: Image.fromarray(levels(40, 50, 3)).save(f, "WEBP", exif=camera_exif(6)),
+    "tiff8": lambda f: Image.fromarray(levels(40, 50, 3)).save(f, "TIFF", exif=camera_exif(6)),
+    "tiff16": lambda f: tifffile.imwrite(f, levels(40, 50, 3, depth=16), photometric="rgb", compression="zlib"),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_truncated_files(tmp_path, kind, share):
+    buffer = io.BytesIO()
+    FILES[kind](buffer)
+    path = tmp_path / "cut"
+    path.write_bytes(buffer.getvalue()[: int(share * len(buffer.getvalue()))])
+    with pytest.raises(ValueError, match=r"cannot read .*; "):
+        read_photo(path)
+
+
+@pytest.mark.parametrize("kind", FILES)
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_damaged_bytes_give_a_picture_or_one_clear_line(tmp_path_factory, kind, data):
+    buffer = io.BytesIO()
+    FILES[kind](buffer)
+    content = bytearray(buffer.getvalue())
+    for _ in range(data.draw(st.integers(1, 5))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("damaged") / "a"
+    path.write_bytes(content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            photo = read_photo(path)
+        except ValueError as error:
+            assert str(error).startswith(f"cannot read {path}: ") and "\n" not in str(error)
+            return
+        write_photo(path.with_suffix(".png"), photo.image, like=photo)
+        write_photo(path.with_suffix(".tif"), photo.image, like=photo)
+
+
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("a.gif", r"told by the suffix, got '\.gif'; use one of \.png"),
+        ("a", "got ''"),
+        ("nowhere/a.png", "there is no folder .*nowhere; create it first"),
+        ("folder.png", "it is a folder"),
+        ("file.png/a.png", "there is no folder"),
+    ],
+)
+def test_where_nothing_can_be_written_is_said_before(tmp_path, name, words):
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "file.png").touch()
+    for action in (check_writable, lambda path: write_photo(path, np.zeros((4, 4)))):
+        with pytest.raises(ValueError, match=words):
+            action(tmp_path / name)
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_folder_that_refuses_files():
+    with pytest.raises(ValueError, match="choose a folder that you may write to"):
+        check_writable("/proc/a.png")
+
+
+def test_checking_leaves_nothing_behind(tmp_path):
+    (tmp_path / "old.PNG").write_bytes(b"old")
+    assert check_writable(str(tmp_path / "old.PNG")) == tmp_path / "old.PNG"
+    check_writable(tmp_path / "new.tiff")
+    assert os.listdir(tmp_path) == ["old.PNG"]
+    assert (tmp_path / "old.PNG").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    "image, error", [(np.zeros((4, 4, 2)), ValueError), (np.full((4, 4), np.nan), ValueError), ("x", TypeError)]
+)
+def test_what_is_not_an_image_is_not_written(tmp_path, image, error):
+    with pytest.raises(error, match="got"):
+        write_photo(tmp_path / "a.png", image)
+    assert not os.listdir(tmp_path)
+
+
+def test_alpha_of_another_size(tmp_path):
+    photo = read_photo(store(tmp_path / "in.png", levels(8, 8, 4)))
+    with pytest.raises(ValueError, match=r"\(8, 8\), the image \(4, 4\)"):
+        write_photo(tmp_path / "out.png", photo.image[:4, :4], like=photo)
+
+
+def test_an_encoder_that_gives_up_names_the_file(tmp_path):
+    with pytest.raises(ValueError, match=r"cannot write .*a\.webp: .*; try another format"):
+        write_photo(tmp_path / "a.webp", np.zeros((1, 16384)))
+    assert not os.listdir(tmp_path)
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"old")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: .*a\.png") as caught:
+        write_photo(path, np.zeros((4, 4)))
+    assert caught.value.errno == errno.ENOSPC
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["a.png"]
+
+
+def test_estimates_outside_the_range_are_clipped_and_rounded(tmp_path):
+    write_photo(tmp_path / "a.png", np.array([[-0.5, 1.5, 0.5 / 255 + 1e-9, 0.5 / 255 - 1e-9]]))
+    np.testing.assert_array_equal(as_levels(read_photo(tmp_path / "a.png"))[0, :, 0], [0, 255, 1, 0])
+
+
+def test_files_are_written_with_the_usual_permissions(tmp_path):
+    (tmp_path / "usual").touch()
+    write_photo(tmp_path / "a.png", np.zeros((4, 4)))
+    assert (tmp_path / "a.png").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_a_link_is_replaced_and_its_target_left_alone(tmp_path):
+    (tmp_path / "target.png").write_bytes(b"precious")
+    (tmp_path / "link.png").symlink_to(tmp_path / "target.png")
+    write_photo(tmp_path / "link.png", np.zeros((4, 4)))
+    assert (tmp_path / "target.png").read_bytes() == b"precious"
+    assert not (tmp_path / "link.png").is_symlink()
+
+
+def test_a_photo_describes_itself_in_a_line(tmp_path):
+    photo = read_photo(store(tmp_path / "in.png", levels(8, 9, 4, depth=16)))
+    assert repr(photo) == f"Photo({str(tmp_path / 'in.png')!r}, 9x8 rgb with alpha, 16 bit, PNG)"
