@@ -129,9 +129,10 @@ def _decode_tiff(data: bytes) -> Decoded:
         if not plain:
             decoded = _decode_by_pillow(data, "TIFF")  # which has turned the pixels
             return decoded._replace(exif=exif.upright() if exif is not None else None)
-        if len(page.extrasamples) > 1 or tifffile.EXTRASAMPLE.ASSOCALPHA in page.extrasamples:
+        extra = page.samplesperpixel - (3 if page.photometric == colour.RGB else 1)
+        if extra not in (0, 1) or tifffile.EXTRASAMPLE.ASSOCALPHA in page.extrasamples or page.imagedepth != 1:
             raise UnreadableError(
-                "it has premultiplied alpha or several extra channels; save it with plain alpha or none"
+                "it has premultiplied alpha, several extra channels or depth; save it as RGB with plain alpha or none"
             )
         pixels = np.atleast_3d(page.asarray())
         if page.axes == "SYX":

@@ -101,6 +101,27 @@ def test_lossless_files_come_back_bit_for_bit(tmp_path, suffix, target, depth, c
     assert sorted(os.listdir(tmp_path)) == sorted({f"in{suffix}", f"out{target}"})
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (7, 1), (2, 3)])
+def test_the_smallest_files(tmp_path, size, channels):
+    pixels = levels(*size, channels, depth=16)
+    photo = read_photo(store(tmp_path / "in.png", pixels))
+    for name in ("out.png", "out.tif"):
+        write_photo(tmp_path / name, photo.image, like=photo)
+        again = read_photo(tmp_path / name)
+        np.testing.assert_array_equal(again.image, photo.image)
+        assert (again.alpha is None) == (channels in (1, 3))
+
+
+def test_a_picture_of_several_strips(tmp_path):
+    pixels = levels(700, 600, 3, depth=16)
+    photo = read_photo(store(tmp_path / "in.png", pixels))
+    write_photo(tmp_path / "out.tif", photo.image, like=photo)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif"), pixels)
+    with tifffile.TiffFile(tmp_path / "out.tif") as file:
+        assert len(file.pages.first.dataoffsets) > 1
+
+
 def test_every_sixteen_bit_level_survives(tmp_path):
     pixels = np.arange(65536, dtype=np.uint16).reshape(256, 256, 1)
     photo = read_photo(store(tmp_path / "a.png", pixels))
@@ -358,6 +379,14 @@ def premultiplied(path: Path) -> None:
     tifffile.imwrite(path, levels(6, 6, 4), photometric="rgb", extrasamples=["assocalpha"])
 
 
+def five_channels(path: Path) -> None:
+    tifffile.imwrite(path, levels(6, 6, 5), photometric="rgb", planarconfig="contig")
+
+
+def volume(path: Path) -> None:
+    tifffile.imwrite(path, levels(16, 16, 16), photometric="minisblack", volumetric=True, tile=(16, 16, 16))
+
+
 REFUSED = [
     ("gif.png", lambda p: Image.fromarray(smooth()).save(p, "GIF"), "not a PNG, JPEG, TIFF or WebP image; convert"),
     ("text.jpg", lambda p: p.write_text("hello"), "not a PNG, JPEG, TIFF or WebP image"),
@@ -382,6 +411,8 @@ REFUSED = [
     ("moving.webp", animation, "animation of 3 frames"),
     ("pages.tif", pages, "several pages"),
     ("premultiplied.tif", premultiplied, "premultiplied alpha"),
+    ("five.tif", five_channels, "several extra channels"),
+    ("volume.tif", volume, "depth"),
     ("bomb.png", bomb, "more than 100 megapixels"),
     ("above.png", bomb_just_above, "more than 100 megapixels"),
     ("bomb.tif", tiff_bomb, "more than 100 megapixels"),
@@ -475,6 +506,7 @@ def test_where_nothing_can_be_written_is_said_before(tmp_path, name, words):
     assert not (tmp_path / "nowhere").exists()
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder in which nobody can create files")
 def test_a_folder_that_refuses_files():
     with pytest.raises(ValueError, match="choose a folder that you may write to"):
         check_writable("/proc/a.png")
