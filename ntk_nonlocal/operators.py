@@ -24,8 +24,8 @@ _COLUMNS_AT_ONCE = 256
 class KernelOperator:
     """A symmetric kernel over the d = H W pixels of an image, as an operator.
 
-    Subclasses define ``image_shape`` (H, W), ``dtype`` and ``_product``; the rest follows, and is overridden where there
-    is a cheaper way.
+    Subclasses define ``image_shape`` (H, W), ``dtype`` and ``_product``; the rest follows, and is overridden where
+    there is a cheaper way.
     """
 
     image_shape: tuple[int, int]
@@ -111,8 +111,6 @@ class KernelOperator:
 def static_field(**kwargs: Any) -> Any:
     """A dataclass field that is part of the pytree's structure, not of its leaves."""
     return dataclasses.field(metadata={"static": True}, **kwargs)
-
-
 
 
 @jax.tree_util.register_dataclass

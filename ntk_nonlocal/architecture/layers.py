@@ -255,9 +255,7 @@ class _Branches(Layer):
             raise ValueError(f"{type(self).__name__} needs at least two branches, got {len(self.branches)}")
 
     def _branch_signals(self, signal: Signal, position: str) -> list[Signal]:
-        ends = [
-            branch.propagate(signal, f"{position}, branch {index}") for index, branch in enumerate(self.branches)
-        ]
+        ends = [branch.propagate(signal, f"{position}, branch {index}") for index, branch in enumerate(self.branches)]
         if len({end.scale for end in ends}) > 1:
             scales = ", ".join(str(end.scale) for end in ends)
             raise ArchitectureError(

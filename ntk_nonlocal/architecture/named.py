@@ -39,9 +39,7 @@ def autoencoder(
     return Serial(*step, *encoder, *decoder, Conv(1, weight_std=1.0))
 
 
-def unet(
-    levels: int = 3, kernel_size: int = 3, down: DownMethod = "average", up: UpMethod = "bilinear"
-) -> Serial:
+def unet(levels: int = 3, kernel_size: int = 3, down: DownMethod = "average", up: UpMethod = "bilinear") -> Serial:
     """The autoencoder with every Upsample followed by a Concat with the encoder's output of that resolution.
 
     Needs a height and width divisible by 2^levels.
