@@ -1,0 +1,165 @@
+"""The command line: ``ntk-nonlocal compare | denoise | reproduce``.
+
+Every command is a module with ``add_parser(subparsers)`` and ``run(args) -> int``, imported without anything heavy. Bad
+input is one line on stderr and exit code 2; an interrupt is exit code 130.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import importlib.util
+import logging
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from .parsing import Parser, one_line
+
+_COMMANDS = ("compare", "denoise", "reproduce")
+_DESCRIPTION = """\
+Exact infinite-width kernels of convolutional denoisers, and the non-local filters they are
+(Tachella, Tang and Davies, "The Neural Tangent Link Between CNN Denoisers and Non-Local Filters", CVPR 2021)."""
+_EPILOG = """\
+ntk-nonlocal COMMAND --help explains a command, with examples.
+
+Compiled programs are kept between runs in $XDG_CACHE_HOME/ntk-nonlocal/jax (usually ~/.cache/ntk-nonlocal/jax), or
+where JAX_COMPILATION_CACHE_DIR says; --no-compile-cache switches that off. The folder may be deleted at any time.
+
+exit codes: 0 done, 2 bad input or an unwritable output, 130 interrupted"""
+
+logger = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line with ``argv`` (that of the process without) and returns the exit code."""
+    parser, modules = _parser()
+    try:
+        args = parser.parse_args(argv)
+    except SystemExit as end:  # argparse has said why
+        return end.code if isinstance(end.code, int) else 2
+    prog = f"{parser.prog} {args.command}"
+    try:
+        with _messages(args), _compile_cache(args.compile_cache):
+            code: int = modules[args.command].run(args)
+            return code
+    except KeyboardInterrupt:
+        print(f"{prog}: interrupted", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, ImportError, ArithmeticError, MemoryError) as error:
+        if args.verbose:
+            traceback.print_exc()
+        print(f"{prog}: error: {_explain(error)}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, Any]]:
+    parser = Parser(
+        prog="ntk-nonlocal",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=_Version, help="print the version and exit")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+    modules = {}
+    for name in _COMMANDS:
+        if importlib.util.find_spec(f"{__name__}.{name}") is None:
+            continue
+        modules[name] = importlib.import_module(f"{__name__}.{name}")
+        modules[name].add_parser(subparsers)
+        _add_common_options(subparsers.choices[name])
+    return parser, modules
+
+
+def _add_common_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("messages and cache")
+    loudness = group.add_mutually_exclusive_group()
+    loudness.add_argument(
+        "--verbose", action="store_true", help="say what is decided on the way; show where errors arise"
+    )
+    loudness.add_argument("--quiet", action="store_true", help="print errors only")
+    group.add_argument(
+        "--no-compile-cache",
+        dest="compile_cache",
+        action="store_false",
+        help="do not keep compiled programs between runs",
+    )
+
+
+class _Version(argparse.Action):
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:
+        super().__init__(option_strings, dest=argparse.SUPPRESS, default=argparse.SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        import ntk_nonlocal
+
+        print(f"{parser.prog} {ntk_nonlocal.__version__}")
+        parser.exit()
+
+
+def _explain(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return "not enough memory; use a smaller image or crop"
+    if isinstance(error, OSError) and error.strerror:
+        return one_line(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+    return one_line(error) or type(error).__name__
+
+
+@contextlib.contextmanager
+def _messages(args: argparse.Namespace) -> Iterator[None]:
+    """Log lines and warnings of the package on stderr, one line each, as loud as asked for."""
+    package = logging.getLogger("ntk_nonlocal")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    level = package.level
+    package.addHandler(handler)
+    package.setLevel(logging.DEBUG if args.verbose else logging.ERROR if args.quiet else logging.WARNING)
+
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        if args.verbose or (issubclass(category, UserWarning | RuntimeWarning) and not args.quiet):
+            print(f"warning: {one_line(message)}", file=sys.stderr)
+
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = show  # type: ignore[assignment]
+            yield
+    finally:
+        package.removeHandler(handler)
+        package.setLevel(level)
+
+
+@contextlib.contextmanager
+def _compile_cache(wanted: bool) -> Iterator[None]:
+    """JAX's persistent compilation cache in the user's cache folder, unless JAX has one already."""
+    if not wanted or os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        yield
+        return
+    import jax
+
+    try:
+        base = os.environ.get("XDG_CACHE_HOME")
+        folder = (Path(base) if base else Path.home() / ".cache") / "ntk-nonlocal" / "jax"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:
+        logger.debug("no compilation cache: %s", error)
+        yield
+        return
+    settings = {
+        "jax_compilation_cache_dir": str(folder),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": 0,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    try:
+        for name, value in settings.items():
+            jax.config.update(name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)

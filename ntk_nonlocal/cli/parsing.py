@@ -1,0 +1,119 @@
+"""What the commands' options have in common: parsers of values, one-line errors, and checks of the output folder."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+from ntk_nonlocal.architecture import Serial, parse_architecture
+
+Value = TypeVar("Value")
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {one_line(message)} (see {self.prog} --help)\n")
+
+
+def one_line(message: object) -> str:
+    """A message without line breaks."""
+    return " ".join(str(message).split())
+
+
+def _checked(parse: Callable[[str], Value]) -> Callable[[str], Value]:
+    """``parse`` with its ValueError's message kept, which argparse would hide."""
+
+    def checked(text: str) -> Value:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(one_line(error)) from None
+
+    return checked
+
+
+def whole_number(least: int, most: int = 10**6) -> Callable[[str], int]:
+    """A parser of integers in ``least``..``most``."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value <= most:
+            raise ValueError(f"must be an integer in {least}..{most}, got {text!r}")
+        return value
+
+    return _checked(parse)
+
+
+def positive_number(most: float = math.inf) -> Callable[[str], float]:
+    """A parser of finite numbers above 0 and up to ``most``."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (0 < value <= most and math.isfinite(value)):
+            limit = f" and at most {most:g}" if math.isfinite(most) else ""
+            raise ValueError(f"must be a number above 0{limit}, got {text!r}")
+        return value
+
+    return _checked(parse)
+
+
+def _sigma(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= 255:
+        raise ValueError(f"must be a noise level in 8-bit units, above 0 and at most 255, got {text!r}; try 25")
+    return value / 255
+
+
+def _size(text: str) -> tuple[int, int]:
+    parts = text.lower().split("x")
+    if len(parts) not in (1, 2) or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+        raise ValueError(f"must be a size in pixels such as 64 or 48x64 (height x width), got {text!r}")
+    return int(parts[0]), int(parts[-1])
+
+
+def _position(text: str) -> tuple[int, int]:
+    parts = text.split(",")
+    if len(parts) != 2 or not all(part.strip().isascii() and part.strip().isdigit() for part in parts):
+        raise ValueError(f"must be ROW,COLUMN in pixels, got {text!r}")
+    return int(parts[0]), int(parts[1])
+
+
+def _architecture(text: str) -> Serial:
+    return parse_architecture(text)
+
+
+sigma = _checked(_sigma)  # 8-bit units in, [0, 1] out
+size = _checked(_size)
+position = _checked(_position)
+architecture = _checked(_architecture)
+
+
+def output_folder(path: Path) -> Path:
+    """``path`` as a folder that exists and can be written.
+
+    Raises:
+      ValueError: it cannot be made or written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        trial = path / f".trial-{secrets.token_hex(6)}"
+        trial.touch(exist_ok=False)
+        trial.unlink()
+    except OSError as error:
+        raise ValueError(f"cannot write into {path}: {error.strerror or error}; choose another --out") from None
+    return path

@@ -1,0 +1,145 @@
+"""One style for every figure, and the drawings that several of them share.
+
+Colours are those of Okabe and Ito (2008), told apart by the colour-blind; signed values run from blue over white (zero)
+to red. Figures are ``matplotlib.figure.Figure`` objects drawn without a display and without matplotlib's global state.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .results import atomic_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK = (
+    "#000000",
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#F0E442",
+    "#0072B2",
+    "#D55E00",
+    "#CC79A7",
+)
+COLOURS = {"theory": BLACK, "gd": BLUE, "adam": RED}
+SIGNED = "RdBu_r"
+DPI = 160
+
+_STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4,
+    "image.interpolation": "nearest",
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+}
+
+
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+    """The one style, for everything drawn inside the block."""
+    import matplotlib
+
+    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE, "backend": "agg"}):
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of this size in inches, laid out so that nothing is cut off or overlaps."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save_figure(
+    figure: Figure, path: str | os.PathLike[str], formats: Sequence[str] = ("png", "pdf")
+) -> tuple[Path, ...]:
+    """Writes ``path`` + "." + format for every format, each whole or not at all; gives the paths back.
+
+    The bytes depend on the figure alone, not on the time.
+    """
+    written = []
+    for kind in formats:
+        target = Path(f"{os.fspath(path)}.{kind}")
+        metadata: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind, {})
+        with style(), atomic_file(target) as file:
+            figure.savefig(file, format=kind, dpi=DPI, metadata=metadata)
+        written.append(target)
+    return tuple(written)
+
+
+def show_image(axes: Axes, image: ArrayLike, title: str = "", below: str = "") -> None:
+    """An image (H, W) or (H, W, C), clipped to [0, 1], with a title above and a line of text below."""
+    pixels = np.clip(np.asarray(image, np.float64), 0, 1)
+    pixels = np.repeat(pixels[..., None] if pixels.ndim == 2 else pixels, 3 if pixels.shape[-1:] == (1,) else 1, axis=2)
+    if pixels.shape[2] not in (3, 4):  # other numbers of channels have no colours of their own
+        pixels = np.repeat(pixels.mean(axis=2, keepdims=True), 3, axis=2)
+    axes.imshow(pixels)
+    _without_frame(axes, title, below)
+
+
+def show_signed(axes: Axes, values: ArrayLike, title: str = "", below: str = "", limit: float | None = None) -> None:
+    """Values (H, W) in blue, white (zero) and red; ``limit`` is the value of full colour, the largest without."""
+    array = np.asarray(values, np.float64)
+    full = limit or float(np.abs(array).max()) or 1.0
+    axes.imshow(array, cmap=SIGNED, vmin=-full, vmax=full)
+    _without_frame(axes, title, below)
+
+
+def show_weights(
+    axes: Axes, image: ArrayLike, weights: ArrayLike, pixel: tuple[int, int], title: str = "", below: str = ""
+) -> None:
+    """Weights (H, W) of one pixel in blue, white (zero) and red over a pale version of the image, the pixel marked."""
+    from matplotlib import colormaps
+
+    values = np.asarray(weights, np.float64)
+    full = robust_limit(values)
+    colour = colormaps[SIGNED](0.5 + 0.5 * np.clip(values / full, -1, 1))[..., :3]
+    axes.imshow(colour * (1 - 0.45 * (1 - _grey(image)))[..., None])
+    axes.plot(pixel[1], pixel[0], marker="s", markersize=6, markerfacecolor="none", color="black", markeredgewidth=1.2)
+    _without_frame(axes, title, below)
+
+
+def robust_limit(values: ArrayLike) -> float:
+    """The size that all but half a percent of the values stay below: full colour, without one peak hiding the rest."""
+    sizes = np.abs(np.asarray(values, np.float64))
+    return float(np.quantile(sizes, 0.995)) or float(sizes.max()) or 1.0
+
+
+def label_row(axes: Axes, text: str) -> None:
+    """A row's label at the left of its first picture."""
+    axes.set_ylabel(text, rotation=90, fontweight="bold", labelpad=6)
+
+
+def _without_frame(axes: Axes, title: str, below: str) -> None:
+    axes.set_title(title)
+    axes.set_xlabel(below, fontsize=8)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _grey(image: ArrayLike) -> NDArray[np.float64]:
+    pixels = np.clip(np.asarray(image, np.float64), 0, 1)
+    return pixels if pixels.ndim == 2 else np.asarray(pixels.mean(axis=2))
