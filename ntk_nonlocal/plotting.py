@@ -59,7 +59,8 @@ def style() -> Iterator[None]:
     """The one style, for everything drawn inside the block."""
     import matplotlib
 
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE, "backend": "agg"}):
+    settings: dict[Any, Any] = {**matplotlib.rcParamsDefault, **_STYLE, "backend": "agg"}
+    with matplotlib.rc_context(settings):
         yield
 
 

@@ -127,7 +127,7 @@ def _messages(args: argparse.Namespace) -> Iterator[None]:
 
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = show  # type: ignore[assignment]
+            warnings.showwarning = show
             yield
     finally:
         package.removeHandler(handler)
@@ -158,8 +158,8 @@ def _compile_cache(wanted: bool) -> Iterator[None]:
     before = {name: getattr(jax.config, name) for name in settings}
     try:
         for name, value in settings.items():
-            jax.config.update(name, value)
+            jax.config.update(name, value)  # type: ignore[no-untyped-call]
         yield
     finally:
         for name, value in before.items():
-            jax.config.update(name, value)
+            jax.config.update(name, value)  # type: ignore[no-untyped-call]

@@ -171,7 +171,9 @@ class _OneInput:
         self._store("centred_kernel_rows", centred.reshape(-1, height, width))
         count = min(_EIGENVECTORS, self.op.shape[0])
         pairs = eigenpairs(self.op, count)
-        self._store("kernel.eigenvectors", np.asarray(pairs.vectors).reshape(height, width, count))
+        vectors = np.asarray(pairs.vectors)
+        vectors = vectors * np.where(vectors[np.abs(vectors).argmax(0), np.arange(count)] < 0, -1, 1)
+        self._store("kernel.eigenvectors", vectors.reshape(height, width, count))
         self.facts: dict[str, Any] = {"kernel": {"eigenvalues": pairs.values, "seconds": time.perf_counter() - start}}
         self.all_facts[self.name] = self.facts
 
@@ -295,7 +297,7 @@ def _curve(steps: list[int], values: list[float], total: int) -> dict[str, Any]:
 
 def _bounded(output: NDArray[Any]) -> NDArray[Any]:
     """Within what counts as an image: Adam may overshoot far on its first steps."""
-    return np.clip(output, -10, 10)
+    return np.asarray(np.clip(output, -10, 10))
 
 
 def _chosen_pixels(height: int, width: int) -> list[tuple[int, int]]:

@@ -98,13 +98,13 @@ def psnr_figure(facts: Facts, arrays: Arrays) -> Figure:
 
 
 def kernel_figure(facts: Facts, arrays: Arrays) -> Figure:
-    """For a few pixels, over the image: the exact kernel without its constant part, and the filter after training."""
+    """For a few pixels, over the image: the exact kernel H K H, H = 1 - 11^T / d, and the filter after training."""
     total = facts["settings"]["steps"]
     pixels = [(int(row), int(column)) for row, column in arrays["pixels"]]
     rows = [
         (name, kind, text)
         for name in INPUTS
-        for kind, text in (("centred_kernel_rows", "kernel"), ("filter_rows", f"filter, {total} steps"))
+        for kind, text in (("centred_kernel_rows", "kernel, centred"), ("filter_rows", f"filter, {total} steps"))
     ]
     figure = plotting.new_figure(2.0 * len(pixels) + 1.0, 2.0 * len(rows) + 0.5)
     axes = figure.subplots(len(rows), len(pixels), squeeze=False)
@@ -129,7 +129,7 @@ def eigenvectors_figure(facts: Facts, arrays: Arrays) -> Figure:
     stages = {stage: text for stage, text in stages.items() if f"{INPUTS[0]}.{stage}.eigenvectors" in arrays}
     count = max(arrays[f"{INPUTS[0]}.{stage}.eigenvectors"].shape[2] for stage in stages)
     figure = plotting.new_figure(2 * (1.5 * count + 0.5), 1.55 * len(stages) + 0.6)
-    halves = figure.subfigures(1, 2, wspace=0.02)
+    halves: Any = figure.subfigures(1, 2, wspace=0.02)
     for half, name in zip(halves, INPUTS, strict=True):
         half.suptitle(INPUT_NAMES[name], fontsize=10, fontweight="bold")
         axes = half.subplots(len(stages), count, squeeze=False)
