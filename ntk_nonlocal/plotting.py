@@ -120,10 +120,10 @@ def show_weights(
     _without_frame(axes, title, below)
 
 
-def robust_limit(values: ArrayLike) -> float:
-    """The size that all but half a percent of the values stay below: full colour, without one peak hiding the rest."""
+def robust_limit(values: ArrayLike, share: float = 0.995) -> float:
+    """The size that this share of the values stays below: full colour, without one peak hiding the rest."""
     sizes = np.abs(np.asarray(values, np.float64))
-    return float(np.quantile(sizes, 0.995)) or float(sizes.max()) or 1.0
+    return float(np.quantile(sizes, share)) or float(sizes.max()) or 1.0
 
 
 def label_row(axes: Axes, text: str) -> None:

@@ -140,7 +140,8 @@ def eigenvectors_figure(facts: Facts, arrays: Arrays) -> Figure:
                     one.set_axis_off()
                     continue
                 title = f"eigenvector {index + 1}" if stage == "kernel" else ""
-                plotting.show_signed(one, vectors[..., index], title)
+                limit = plotting.robust_limit(vectors[..., index], 0.97)
+                plotting.show_signed(one, vectors[..., index], title, limit=limit)
             if name == INPUTS[0]:
                 plotting.label_row(line[0], text)
     return figure
