@@ -142,6 +142,18 @@ def test_a_run_that_diverges_says_what_to_do(tmp_path: Path, capfd: pytest.Captu
     assert "choose a smaller learning rate" in err and "Traceback" not in err
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: Out of memory\nallocating 9 GB")])
+def test_running_out_of_memory_is_one_line(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def too_large(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(compare, "tangent_kernel", too_large)
+    assert _compare("--out", tmp_path) == 2
+    assert capfd.readouterr().err.splitlines()[-1].endswith("not enough memory; use a smaller image or crop")
+
+
 def test_the_process_is_left_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)

@@ -51,7 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
         return 130
-    except (ValueError, OSError, ImportError, ArithmeticError, MemoryError) as error:
+    except (ValueError, OSError, ImportError, ArithmeticError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _is_memory(error):
+            raise
         if args.verbose:
             traceback.print_exc()
         print(f"{prog}: error: {_explain(error)}", file=sys.stderr)
@@ -103,8 +105,13 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+def _is_memory(error: BaseException) -> bool:
+    """Whether memory ran out, in Python or on the device."""
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
 def _explain(error: BaseException) -> str:
-    if isinstance(error, MemoryError):
+    if _is_memory(error):
         return "not enough memory; use a smaller image or crop"
     if isinstance(error, OSError) and error.strerror:
         return one_line(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
