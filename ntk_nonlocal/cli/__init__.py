@@ -1,6 +1,6 @@
 """The command line: ``ntk-nonlocal compare | denoise | reproduce``.
 
-Every command is a module with ``add_parser(subparsers)`` and ``run(args) -> int``, imported without anything heavy. Bad
+Every command is a module with ``add_parser(subparsers)`` and ``run(args) -> int``, imported when it is asked for. Bad
 input is one line on stderr and exit code 2; an interrupt is exit code 130.
 """
 
@@ -21,7 +21,11 @@ from typing import Any
 
 from .parsing import Parser, one_line
 
-_COMMANDS = ("compare", "denoise", "reproduce")
+_COMMANDS = {
+    "compare": "trained networks beside their infinite-width limit, on one image",
+    "denoise": "denoise a photograph in closed form",
+    "reproduce": "the paper's experiments, with verdicts, figures and a report",
+}
 _DESCRIPTION = """\
 Exact infinite-width kernels of convolutional denoisers, and the non-local filters they are
 (Tachella, Tang and Davies, "The Neural Tangent Link Between CNN Denoisers and Non-Local Filters", CVPR 2021)."""
@@ -38,7 +42,8 @@ logger = logging.getLogger(__name__)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line with ``argv`` (that of the process without) and returns the exit code."""
-    parser, modules = _parser()
+    argv = sys.argv[1:] if argv is None else list(argv)
+    parser, module = _parser(argv)
     try:
         args = parser.parse_args(argv)
     except SystemExit as end:  # argparse has said why
@@ -46,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     prog = f"{parser.prog} {args.command}"
     try:
         with _messages(args), _compile_cache(args.compile_cache):
-            code: int = modules[args.command].run(args)
+            code: int = module.run(args)
             return code
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
@@ -60,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _parser() -> tuple[argparse.ArgumentParser, dict[str, Any]]:
+def _parser(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, Any]:
+    """The parser, and the module of the command that ``argv`` names; no other one is imported."""
     parser = Parser(
         prog="ntk-nonlocal",
         description=_DESCRIPTION,
@@ -69,14 +75,18 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, Any]]:
     )
     parser.add_argument("--version", action=_Version, help="print the version and exit")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
-    modules = {}
-    for name in _COMMANDS:
+    named = next((argument for argument in argv if not argument.startswith("-")), None)
+    module = None
+    for name, text in _COMMANDS.items():
         if importlib.util.find_spec(f"{__name__}.{name}") is None:
             continue
-        modules[name] = importlib.import_module(f"{__name__}.{name}")
-        modules[name].add_parser(subparsers)
-        _add_common_options(subparsers.choices[name])
-    return parser, modules
+        if name == named:
+            module = importlib.import_module(f"{__name__}.{name}")
+            module.add_parser(subparsers)
+            _add_common_options(subparsers.choices[name])
+        else:
+            subparsers.add_parser(name, help=text)
+    return parser, module
 
 
 def _add_common_options(parser: argparse.ArgumentParser) -> None:
