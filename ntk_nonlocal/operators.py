@@ -64,6 +64,10 @@ class KernelOperator:
             return columns
         return self._product(columns)
 
+    def prepared(self) -> KernelOperator:
+        """The same kernel, readied for many products where that costs memory; callers of many products ask for it."""
+        return self
+
     def rows(self, pixels: ArrayLike) -> Array:
         """The kernel's rows K[p, :] of the given pixels, shape (number of pixels, H W).
 
@@ -157,6 +161,9 @@ class ScaledKernel(KernelOperator):
     @property
     def dtype(self) -> np.dtype[Any]:
         return self.kernel.dtype
+
+    def prepared(self) -> KernelOperator:
+        return dataclasses.replace(self, kernel=self.kernel.prepared())
 
     def _product(self, columns: Array) -> Array:
         return self.left[:, None] * self.kernel._product(self.right[:, None] * columns)

@@ -121,7 +121,7 @@ class BlockKrylov:
 
     def __init__(self, op: KernelOperator, start: Array) -> None:
         columns = jnp.asarray(start, op.dtype)
-        self.op = op
+        self.op = op.prepared()
         self._epsilon = float(np.finfo(op.dtype).eps)
         self._basis = _Basis(columns.shape[0], op.dtype)
         lengths = np.asarray(jnp.linalg.norm(columns, axis=0), np.float64)

@@ -14,12 +14,10 @@ A layer from outside the package brings its meaning with :data:`stax_rule`::
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import singledispatch
-from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -47,6 +45,7 @@ from ntk_nonlocal.architecture import (
 from ntk_nonlocal.operators import DenseKernel
 
 from . import neural_tangents
+from .inputs import available_memory, checked_input
 
 Triple = tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]
 
@@ -112,7 +111,7 @@ def exact_kernel(
     """
     if kind not in ("ntk", "nngp"):
         raise ValueError(f"kind must be 'ntk' or 'nngp', got {kind!r}")
-    x = _checked_input(network_input)
+    x = checked_input(network_input)
     image_shape = output_signal(architecture, (x.shape[0], x.shape[1])).size
     assert image_shape is not None  # it was given
     _, _, kernel_fn = to_stax(architecture, width=1)
@@ -136,66 +135,19 @@ def _pixel_matrix(kernel: Any, kind: str, image_shape: tuple[int, int]) -> Array
     return values[0, 0].transpose(order).reshape(pixels, pixels)
 
 
-def _checked_input(network_input: ArrayLike) -> Array:
-    given = network_input if isinstance(network_input, jax.Array) else np.asarray(network_input)
-    if not jnp.issubdtype(given.dtype, jnp.floating):
-        raise ValueError(f"network_input must be a floating-point array, got {given.dtype}; divide 8-bit values by 255")
-    if given.ndim != 3 or 0 in given.shape:
-        raise ValueError(
-            f"network_input must have shape (H, W, C), none of them zero, got {given.shape}; "
-            "give a grey image of shape (H, W) as image[..., None]"
-        )
-    if not isinstance(given, jax.core.Tracer) and not bool(jnp.isfinite(given).all()):
-        raise ValueError("network_input holds NaN or infinite values; replace them first")
-    if given.dtype != np.float64:
-        return jnp.asarray(given, np.float32)
-    if jnp.result_type(float) != np.float64:
-        warnings.warn(
-            "the network input is float64 but JAX has no 64-bit types enabled: the kernel is computed in float32; "
-            'call jax.config.update("jax_enable_x64", True) first, or pass float32',
-            stacklevel=3,
-        )
-        return jnp.asarray(given, np.float32)
-    return jnp.asarray(given)
-
-
 # --- memory ----------------------------------------------------------------------------------------------------------
 
 
 def _check_memory(function: Callable[[Array], Array], x: Array, copies: int) -> None:
     outputs = [out.aval for equation in jax.make_jaxpr(function)(x).eqns for out in equation.outvars]
     needed = copies * max((out.size * out.dtype.itemsize for out in outputs), default=0)
-    available = _available_memory()
+    available = available_memory()
     if available is not None and needed > available:
         raise ValueError(
             f"the kernel of a {x.shape[0]}x{x.shape[1]} image needs about {needed / 2**30:.1f} GiB with "
             f"neural-tangents, and {available / 2**30:.1f} GiB are free; use a smaller image or crop, or "
             'tangent_kernel(..., backend="lag"), which does not hold the matrix'
         )
-
-
-def _available_memory() -> int | None:
-    """Bytes free for arrays on the default device, None where that cannot be found out."""
-    device = jax.local_devices()[0]
-    if device.platform != "cpu":
-        statistics = device.memory_stats() or {}
-        limit = statistics.get("bytes_limit")
-        return None if limit is None else int(limit) - int(statistics.get("bytes_in_use", 0))
-    amounts = []
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                amounts.append(int(line.split()[1]) * 1024)
-    except OSError:  # not Linux
-        if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-            amounts.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    try:
-        group = Path("/sys/fs/cgroup")
-        limit_in_group = int((group / "memory.max").read_text())
-        amounts.append(limit_in_group - int((group / "memory.current").read_text()))
-    except (OSError, ValueError):  # no container, or one without a limit ("max")
-        pass
-    return min(amounts) if amounts else None
 
 
 # --- rules -----------------------------------------------------------------------------------------------------------

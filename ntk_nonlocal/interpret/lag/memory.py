@@ -1,0 +1,111 @@
+"""How much memory an evaluation takes, how much there is, and the block size that follows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+from ...architecture import Concat, Layer, Serial, Signal, Sum
+from ..inputs import available_memory
+from .demand import Extent, Lags, needed
+from .slices import margin_of
+
+logger = logging.getLogger(__name__)
+
+# The share of the free memory that is used unless a budget is given.
+_SHARE = 0.5
+# Arrays of the largest layer's size that live at the same time (measured; D and Theta before and after, and a temporary).
+_LIVE = 6
+# Elements of one layer at which blocks are large enough for their overhead to vanish, and still small for the caches.
+_ENOUGH = 1 << 20
+# Work that every block costs besides its elements, in elements.
+_OVERHEAD = 1 << 15
+
+
+def budget(given: int | None) -> int:
+    """The bytes that may be used: those given, or half of what is free."""
+    if given is not None:
+        return given
+    free = available_memory()
+    return (4 << 30) if free is None else int(_SHARE * free)
+
+
+def report(what: str, needed_bytes: int, free: int) -> None:
+    logger.debug("%s takes about %.2f GiB, the budget is %.2f GiB", what, needed_bytes / 2**30, free / 2**30)
+
+
+def check(what: str, needed_bytes: int, given: int | None) -> None:
+    """Raises ValueError unless the budget allows it."""
+    free = budget(given)
+    report(what, needed_bytes, free)
+    if needed_bytes > free:
+        raise ValueError(
+            f"{what} takes about {needed_bytes / 2**30:.2f} GiB and the memory budget is {free / 2**30:.2f} GiB; use a "
+            "smaller image, a search window (window=32), products instead of the matrix, or a larger memory_budget"
+        )
+
+
+def layer_elements(architecture: Serial, size: tuple[int, int], rows: Lags, columns: Lags | None) -> list[int]:
+    """Elements of one array behind every layer, for an evaluation of these output lags on an input (H, W)."""
+    margin = margin_of(architecture)
+
+    def count(extent: Extent, at: tuple[int, int]) -> int:
+        row = min(extent.rows.count, at[0]) * (at[0] + 2 * (margin + extent.pad))
+        if extent.columns is None:
+            return row * (at[1] + 2 * extent.pad) ** 2
+        return row * min(extent.columns.count, at[1]) * (at[1] + 2 * (margin + extent.pad))
+
+    def walk(layer: Layer, extent: Extent, at: tuple[int, int]) -> Iterator[tuple[int, tuple[int, int]]]:
+        if isinstance(layer, Serial):
+            wanted = [extent]
+            for inner in reversed(layer.layers):
+                wanted.append(needed(inner, wanted[-1]))
+            wanted.reverse()
+            for inner, after in zip(layer.layers, wanted[1:], strict=True):
+                for elements, at_end in walk(inner, after, at):
+                    yield elements, at_end
+                at = at_end
+            if not layer.layers:
+                yield count(extent, at), at
+        elif isinstance(layer, Concat | Sum):
+            for branch in layer.branches:
+                ends = list(walk(Serial(branch), extent, at))
+                yield from ends
+        else:
+            after_size = layer.propagate(Signal(size=at), "").size
+            assert after_size is not None
+            yield count(extent, after_size), after_size
+
+    extent = Extent(rows, columns)
+    first = count(needed(architecture, extent), size)
+    return [first, *(elements for elements, _ in walk(architecture, extent, size))]
+
+
+def block_bytes(architecture: Serial, size: tuple[int, int], block: int, columns: Lags | None, itemsize: int) -> int:
+    """Peak bytes of evaluating ``block`` row lags."""
+    return _LIVE * itemsize * max(layer_elements(architecture, size, Lags(0, block, block), columns))
+
+
+def choose_block(
+    architecture: Serial, size: tuple[int, int], row_lags: int, columns: Lags | None, itemsize: int, given: int | None
+) -> int:
+    """How many row lags to evaluate at once: the fastest number whose memory the budget allows.
+
+    Raises:
+      ValueError: not even one row lag fits.
+    """
+    smallest = block_bytes(architecture, size, 1, columns, itemsize)
+    check("the exact kernel, one row lag at a time,", smallest, given)
+    free = budget(given)
+    best, best_cost = 1, float("inf")
+    for block in range(1, row_lags + 1):
+        elements = layer_elements(architecture, size, Lags(0, block, block), columns)
+        if block > 1 and (max(elements) > _ENOUGH * 4 or _LIVE * itemsize * max(elements) > free):
+            break
+        cost = -(-row_lags // block) * (sum(elements) + _OVERHEAD * len(elements))
+        if cost < best_cost:
+            best, best_cost = block, cost
+    report(
+        f"the exact kernel, {best} row lags at a time,", block_bytes(architecture, size, best, columns, itemsize), free
+    )
+    return best
