@@ -1,0 +1,128 @@
+"""``ntk-nonlocal reproduce``: the paper's experiments, their verdicts, figures and a report."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ntk_nonlocal.experiments.parts import Progress
+
+_DESCRIPTION = """\
+Computes the experiments of the paper (Tachella, Tang and Davies, CVPR 2021) and says of every claim whether it holds.
+
+The folder given by --out receives
+
+  NAME.json, NAME.npz   an experiment's verdicts, settings, versions and times; its arrays
+  figures/              PNG and PDF, drawn from these files alone
+  report.html           everything on one page that needs nothing else
+  parts/                single measurements, so that nothing is computed twice
+
+Measurements are known by their settings and by the code that makes them: a run that was interrupted, or is repeated
+with other experiments, goes on where the last one ended, to the same bits. Two runs into one folder share the work."""
+
+_EXAMPLES = """\
+examples:
+  ntk-nonlocal reproduce all                              everything, small, on the bundled pictures: minutes
+  ntk-nonlocal reproduce width --preset full              hours on two cores
+  ntk-nonlocal reproduce all --data images --preset paper House and Baboon at full size, for a GPU
+  ntk-nonlocal reproduce all --draw --out results         figures and report again, nothing is computed
+
+--data is a folder with image_House256rgb.png and image_Baboon512rgb.png; without it the astronaut and the photograph of
+grass that scikit-image ships play their parts."""
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Adds the command and its options."""
+    from ntk_nonlocal.experiments.catalogue import MODULES
+
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "reproduce",
+        help="the paper's experiments, with verdicts, figures and a report",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("name", metavar="NAME", help=f"all, or one of {', '.join(MODULES)}")
+    add("--preset", choices=("quick", "full", "paper"), default="quick", help="how much (default: quick)")
+    add("--data", type=Path, metavar="DIR", help="folder with House and Baboon (default: bundled pictures)")
+    add("--out", type=Path, default=Path("reproduction"), metavar="DIR", help="results (default: reproduction)")
+    add(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="go on from the checkpoints of interrupted trainings (default), or begin these anew",
+    )
+    add("--draw", action="store_true", help="compute nothing: draw figures and report from the results in --out")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command."""
+    from ntk_nonlocal.experiments import catalogue
+    from ntk_nonlocal.experiments.experiment import load, measure, save
+    from ntk_nonlocal.experiments.parts import Store
+    from ntk_nonlocal.experiments.pictures import Pictures
+    from ntk_nonlocal.experiments.report import write_report
+
+    names = list(catalogue.MODULES) if args.name == "all" else [args.name]
+    modules = {name: catalogue.experiment(name) for name in names}
+    if args.data is not None and not args.data.is_dir():
+        raise ValueError(f"--data {args.data} is not a folder; give the one that holds House and Baboon")
+    if args.out.exists() and not args.out.is_dir():
+        raise ValueError(f"--out {args.out} is not a folder; give another one")
+    if args.draw:
+        stored = [name for name in names if (args.out / f"{name}.json").exists()]
+        if not stored:
+            raise ValueError(f"{args.out} has no results of {args.name}; leave out --draw to compute them")
+        for name in stored:
+            modules[name].draw(load(name, args.out), args.out / "figures")
+        print(write_report(args.out))
+        return 0
+    pictures = Pictures(args.data)
+    configurations = {name: modules[name].configure(args.preset, pictures) for name in names}
+    _check_writable(args.out)
+    store = Store(args.out, pictures, resume=args.resume)
+    for name in names:
+        results = measure(
+            name, modules[name], configurations[name], args.preset, store, command=_command(args, name),
+            progress=None if getattr(args, "quiet", False) else _progress(name),
+        )  # fmt: skip
+        verdicts = modules[name].summarise(results)
+        save(results, verdicts, args.out)
+        modules[name].draw(load(name, args.out), args.out / "figures")
+        for verdict in verdicts:
+            claim = f"claim {verdict.claim}" if verdict.claim else "theory"
+            print(f"{verdict.outcome:14} {claim}: {verdict.statement}: {verdict.ours} (published: {verdict.published})")
+        sys.stdout.flush()
+        report = write_report(args.out)
+    print(report)
+    return 0
+
+
+def _command(args: argparse.Namespace, name: str) -> str:
+    """The command that gives these results; the folder of the pictures is whoever's runs it."""
+    words = ["ntk-nonlocal", "reproduce", name, "--preset", args.preset]
+    return shlex.join(words) + (" --data DIR" if args.data is not None else "")
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--out {folder} cannot be made: {error.strerror}") from None
+    if not os.access(folder, os.W_OK):
+        raise ValueError(f"--out {folder} cannot be written to; give another folder")
+
+
+def _progress(experiment: str) -> Progress:
+    def report(done: int, total: int, name: str, seconds: float | None) -> None:
+        if seconds:
+            print(f"{experiment} {done}/{total}  {name}  {seconds:.1f} s", file=sys.stderr, flush=True)
+
+    return report

@@ -1,0 +1,143 @@
+"""What an experiment is, and how it is run: parts are completed, judged, stored in one pair of files, and drawn.
+
+An experiment is a module with
+
+    TITLE                       one line
+    configure(preset, pictures) its frozen configuration
+    parts(config)               the measurements to be made
+    summarise(results)          verdicts on the paper's claims, with numbers
+    draw(results, folder)       figures, from results alone; returns the figures' names
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from ntk_nonlocal.results import read_arrays, read_json, write_arrays, write_json
+
+from .parts import Measured, Part, Progress, Store
+from .pictures import Pictures
+
+Preset = Literal["quick", "full", "paper"]
+Outcome = Literal["holds", "holds in part", "contradicted", "undecided"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One finding.
+
+    Attributes:
+      claim: number of the paper's claim (see ``published.CLAIMS``); 0 for what the theory promises beside it.
+      statement: what was tested.
+      published: the published value, or what is claimed.
+      ours: our number, with its uncertainty.
+      outcome: how both compare.
+      note: likely causes, and what the numbers do not say.
+    """
+
+    claim: int
+    statement: str
+    published: str
+    ours: str
+    outcome: Outcome
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Results:
+    """Finished parts of one experiment, with its preset and configuration as JSON values."""
+
+    experiment: str
+    preset: str
+    config: dict[str, Any]
+    parts: tuple[Measured, ...]
+    command: str = ""
+
+    def select(self, kind: str | None = None, **conditions: Any) -> list[Measured]:
+        """The parts of a kind whose settings have the given values, looked up at any depth."""
+        return [
+            part
+            for part in self.parts
+            if kind in (None, part.kind) and all(setting(part, name) == value for name, value in conditions.items())
+        ]
+
+    def one(self, kind: str | None = None, **conditions: Any) -> Measured:
+        """The only such part.
+
+        Raises:
+          LookupError: none, or several.
+        """
+        found = self.select(kind, **conditions)
+        if len(found) != 1:
+            raise LookupError(f"{self.experiment} has {len(found)} parts {kind or ''} with {conditions}")
+        return found[0]
+
+
+class Experiment(Protocol):
+    """The shape of an experiment's module."""
+
+    TITLE: str
+
+    def configure(self, preset: Preset, pictures: Pictures) -> Any: ...
+    def parts(self, config: Any) -> list[Part]: ...
+    def summarise(self, results: Results) -> list[Verdict]: ...
+    def draw(self, results: Results, folder: Path) -> list[str]: ...
+
+
+def setting(part: Measured, name: str) -> Any:
+    """A setting of a part by its name, at any depth; None where there is none."""
+    waiting = [part.settings]
+    while waiting:
+        values = waiting.pop(0)
+        if name in values:
+            return values[name]
+        waiting += [value for value in values.values() if isinstance(value, dict)]
+    return None
+
+
+def measure(
+    name: str, experiment: Experiment, config: Any, preset: str, store: Store, *, command: str = "",
+    progress: Progress | None = None,
+) -> Results:  # fmt: skip
+    """Completes all parts of an experiment."""
+    measured = store.complete(experiment.parts(config), progress)
+    return Results(name, preset, dataclasses.asdict(config), tuple(measured), command)
+
+
+def save(results: Results, verdicts: Sequence[Verdict], folder: Path) -> None:
+    """Writes FOLDER/NAME.npz and then FOLDER/NAME.json, which together are all that figures and report need."""
+    stem = folder / results.experiment
+    arrays = {f"{i:04d}.{name}": array for i, part in enumerate(results.parts) for name, array in part.arrays.items()}
+    write_arrays(stem.with_suffix(".npz"), **arrays)
+    content = {
+        "experiment": results.experiment,
+        "preset": results.preset,
+        "command": results.command,
+        "config": results.config,
+        "seconds": round(sum(part.facts["seconds"] for part in results.parts), 1),
+        "verdicts": [dataclasses.asdict(verdict) for verdict in verdicts],
+        "parts": [part.facts for part in results.parts],
+    }
+    write_json(stem.with_suffix(".json"), content)
+
+
+def load(name: str, folder: Path) -> Results:
+    """The results that :func:`save` has written.
+
+    Raises:
+      ValueError: there are none, or they are damaged or do not belong together.
+    """
+    content = read_json(folder / f"{name}.json")
+    stored = read_arrays(folder / f"{name}.npz")
+    parts = []
+    for index, facts in enumerate(content["parts"]):
+        prefix = f"{index:04d}."
+        arrays = {key.removeprefix(prefix): array for key, array in stored.items() if key.startswith(prefix)}
+        parts.append(Measured(facts["name"], facts["kind"], facts["settings"], arrays, facts))
+    if len({key.split(".")[0] for key in stored}) != len(parts):
+        raise ValueError(f"{folder / name}.npz does not belong to {name}.json; run the experiment again")
+    return Results(content["experiment"], content["preset"], content["config"], tuple(parts), content["command"])

@@ -1,0 +1,99 @@
+"""The tangent kernel of finite networks at initialisation approaches the exact one like width^-1/2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .drawing import MARKERS, SEQUENCE, band, figure, log_widths, plain_decades
+from .experiment import Preset, Results, Verdict, setting
+from .measures.limits import KernelDistance, kernel_distance
+from .parts import Measured, Part
+from .pictures import Picture, Pictures
+from .statistics import slope
+
+TITLE = "Width: empirical kernels approach the exact one"
+_ARCHITECTURES = ("vanilla_cnn:kernel_size=5", "cnn:depth=3", "autoencoder:levels=2", "unet:levels=2")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Architectures, widths and image shapes, square and not."""
+
+    picture: Picture
+    shapes: tuple[tuple[int, int], ...]
+    architectures: tuple[str, ...]
+    widths: tuple[int, ...]
+    seeds: int
+
+
+def configure(preset: Preset, pictures: Pictures) -> Config:
+    """Quick: 4x16 pixels, widths 16 to 256, 12 draws. Full and paper: 8x8 and 4x16, widths 16 to 512, 30 draws."""
+    picture = pictures.picture("smooth", 32)
+    if preset == "quick":
+        return Config(picture, ((4, 16),), _ARCHITECTURES, (16, 32, 64, 128, 256), 12)
+    return Config(picture, ((8, 8), (4, 16)), _ARCHITECTURES, (16, 32, 64, 128, 256, 512), 30)
+
+
+def parts(config: Config) -> list[Part]:
+    """One for every architecture and shape."""
+    return [
+        Part(
+            f"kernels of {architecture} at {shape[0]}x{shape[1]}",
+            kernel_distance,
+            KernelDistance(config.picture, shape, architecture, config.widths, config.seeds),
+        )
+        for architecture in config.architectures
+        for shape in config.shapes
+    ]
+
+
+def _distances(part: Measured) -> dict[int, list[float]]:
+    return {width: row.tolist() for width, row in zip(setting(part, "widths"), part["distance"], strict=True)}
+
+
+def _label(part: Measured) -> str:
+    height, width = setting(part, "shape")
+    return f"{setting(part, 'architecture')}, {height}x{width}"
+
+
+def summarise(results: Results) -> list[Verdict]:
+    """The fitted slope of every architecture and shape."""
+    verdicts = []
+    for part in results.parts:
+        distances = _distances(part)
+        fitted = slope(distances)
+        last = max(distances)
+        verdicts.append(
+            Verdict(
+                0,
+                f"{_label(part)}: distance of the empirical kernel from the exact one ~ channels^a",
+                "a = -0.5",
+                f"a = {fitted}, standard error {fitted.standard_error:.2f}; "
+                f"distance {sum(distances[last]) / len(distances[last]):.3f} at {last} channels",
+                "holds" if abs(fitted.value + 0.5) <= 0.15 else "contradicted",
+            )
+        )
+    return verdicts
+
+
+def draw(results: Results, folder: Path) -> list[str]:
+    """Mean distance with bars from the least to the largest draw, beside the slope -1/2."""
+    shapes = list(dict.fromkeys(tuple(setting(part, "shape")) for part in results.parts))
+    with figure(folder, "kernel-width", (4.6 * len(shapes), 4.6), 1, len(shapes), sharey=True) as (_, axes):
+        for axis, shape in zip(axes[0], shapes, strict=True):
+            for index, part in enumerate(results.select(shape=list(shape))):
+                found = _distances(part)
+                fitted = slope(found)
+                name = setting(part, "architecture")
+                band(axis, list(found), found.values(), SEQUENCE[index], marker=MARKERS[index],
+                     label=f"{name}: {fitted.value:.2f} ± {fitted.standard_error:.2f}")  # fmt: skip
+            widths = list(found)
+            top = max(max(_distances(part)[widths[0]]) for part in results.select(shape=list(shape)))
+            axis.plot(widths, [1.15 * top * (w / widths[0]) ** -0.5 for w in widths], "k--", lw=1, label="slope -0.5")
+            plain_decades(axis)
+            log_widths(axis, widths)
+            axis.set_title(f"{shape[0]}x{shape[1]} pixels")
+            axis.legend(title="slope ± standard error", title_fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.18))
+        axes[0, 0].set_ylabel("relative distance from the exact kernel")
+    return ["kernel-width"]
