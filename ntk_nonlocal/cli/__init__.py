@@ -23,7 +23,7 @@ from .parsing import Parser, one_line
 
 _COMMANDS = {
     "compare": "trained networks beside their infinite-width limit, on one image",
-    "denoise": "denoise a photograph in closed form",
+    "denoise": "remove the noise from photographs",
     "reproduce": "the paper's experiments, with verdicts, figures and a report",
 }
 _DESCRIPTION = """\
