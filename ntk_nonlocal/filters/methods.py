@@ -1,0 +1,134 @@
+"""The other denoisers: classical ones from well-kept libraries, and finite networks that are trained."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntk_nonlocal.architecture import Downsample, Layer, as_serial, autoencoder, output_signal
+
+Image = NDArray[Any]
+
+_KEPT_OUTPUTS = 100
+_AVERAGED_SHARE = 0.2
+
+
+def nlm(noisy: Image, sigma: float) -> tuple[Image, dict[str, Any]]:
+    """Non-local means (Buades, Coll & Morel 2005) with the settings that comparisons quote."""
+    from skimage.restoration import denoise_nl_means
+
+    settings = {"patch_size": 5, "patch_distance": 10, "h": 0.6 * sigma, "fast_mode": True}
+    found = denoise_nl_means(noisy, sigma=sigma, channel_axis=2, **settings)
+    return found, settings
+
+
+def tv(noisy: Image, sigma: float) -> tuple[Image, dict[str, Any]]:
+    """Total variation (Rudin, Osher & Fatemi 1992; the algorithm of Chambolle 2004)."""
+    from skimage.restoration import denoise_tv_chambolle
+
+    settings = {"weight": 1.1 * sigma}
+    return denoise_tv_chambolle(noisy, channel_axis=2, **settings), settings  # type: ignore[no-untyped-call]
+
+
+def require_bm3d() -> None:
+    """Raises ImportError, saying how to install it, unless the package bm3d is there."""
+    if importlib.util.find_spec("bm3d") is None:
+        raise ImportError(
+            "method 'bm3d' needs the package bm3d, whose licence allows non-commercial use only; where that fits: "
+            "pip install 'ntk-nonlocal[bm3d]'"
+        )
+
+
+def bm3d(noisy: Image, sigma: float) -> tuple[Image, dict[str, Any]]:
+    """Block matching and 3-D filtering (Dabov, Foi, Katkovnik & Egiazarian 2007), by its authors' package."""
+    require_bm3d()
+    package = importlib.import_module("bm3d")
+    if noisy.shape[2] == 3:
+        return np.asarray(package.bm3d_rgb(noisy, sigma)), {"profile": "np", "colour": "opponent"}
+    planes = [np.asarray(package.bm3d(noisy[:, :, c], sigma)) for c in range(noisy.shape[2])]
+    return np.stack([plane.reshape(noisy.shape[:2]) for plane in planes], axis=2), {"profile": "np"}
+
+
+CLASSICAL: dict[str, Callable[[Image, float], tuple[Image, dict[str, Any]]]] = {"nlm": nlm, "tv": tv, "bm3d": bm3d}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a trained network gives."""
+
+    image: Image
+    step: int
+    network: str
+    settings: dict[str, Any]
+
+
+def trained(
+    noisy: Image,
+    sigma: float,
+    optimizer: str,
+    architecture: Layer | None,
+    width: int,
+    steps: int,
+    seed: int,
+    report: Callable[[float], None],
+) -> Trained:
+    """A finite network trained on the image itself, stopped where its residual falls to sigma (Morozov 1966).
+
+    Gradient descent is fed the noisy image, Adam fixed noise, and its outputs over the last fifth before the stop are
+    averaged. The image is mirrored at its lower and right border until the architecture fits it.
+
+    Raises:
+      ValueError: an architecture that fits no padded image.
+    """
+    from ntk_nonlocal.interpret.flax import to_flax
+    from ntk_nonlocal.training import noise_input, train
+
+    height, columns, channels = noisy.shape
+    body = as_serial(architecture or autoencoder(levels=3, kernel_size=3))
+    padded = _pad(np.asarray(noisy, np.float32), body)
+    network = to_flax(body, width=width, out_channels=channels, parametrisation="standard")
+    fed = padded if optimizer == "gd" else noise_input(padded.shape[:2], seed=seed)
+    kept = sorted({round(share * steps) for share in np.linspace(0, 1, _KEPT_OUTPUTS + 1)} - {0})
+    result = train(
+        network,
+        fed,
+        padded,
+        optimizer="adam" if optimizer == "adam" else "gd",
+        steps=steps,
+        seed=seed,
+        keep_outputs=kept,
+        progress=lambda step, total, loss: report(step / total),
+    )
+    residuals = [float(np.mean((result.outputs[step] - padded) ** 2)) for step in kept]
+    stop = next((step for step, residual in zip(kept, residuals, strict=True) if residual <= sigma**2), kept[-1])
+    first = stop if optimizer == "gd" else (1 - _AVERAGED_SHARE) * stop
+    averaged = [result.outputs[step] for step in kept if first <= step <= stop]
+    found = np.mean(averaged, axis=0)[:height, :columns]
+    settings = {"architecture": repr(body), "width": width, "steps": steps, "averaged": len(averaged)}
+    return Trained(found, stop, f"{network!r} trained by {optimizer}", settings)
+
+
+def _pad(image: NDArray[np.float32], body: Layer) -> NDArray[np.float32]:
+    """The image mirrored at its end until height and width are divisible as the architecture asks."""
+    factor = _coarsest(body)
+    extra = [(-length) % factor for length in image.shape[:2]]
+    padded = np.pad(image, ((0, extra[0]), (0, extra[1]), (0, 0)), mode="symmetric")
+    output_signal(body, padded.shape[:2])
+    return padded
+
+
+def _coarsest(layer: Layer) -> int:
+    """The largest factor by which a part of the architecture lowers the resolution."""
+    branches = getattr(layer, "branches", ())
+    if branches:
+        return max(_coarsest(branch) for branch in branches)
+    factor = 1
+    for inner in getattr(layer, "layers", ()):
+        factor *= inner.factor if isinstance(inner, Downsample) else _coarsest(inner)
+    return factor

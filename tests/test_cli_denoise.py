@@ -1,0 +1,116 @@
+"""The command ``denoise``: photographs come back as they came, and bad input is one line before any work."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ntk_nonlocal.cli import main
+from ntk_nonlocal.images import add_noise, example_image
+from ntk_nonlocal.photos import read_photo
+
+
+def call(*arguments: object) -> int:
+    return main(["denoise", "--no-compile-cache", *map(str, arguments)])
+
+
+def noisy_pixels(channels: int, size: int = 16) -> np.ndarray[Any, Any]:
+    clean = example_image(64)[8 : 8 + size, 20 : 20 + size, :channels]
+    return (255 * np.clip(add_noise(clean, 20 / 255), 0, 1)).round().astype(np.uint8)
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    Image.fromarray(noisy_pixels(3)).save(path, icc_profile=b"a profile")
+    return path
+
+
+def test_a_photo_comes_back_changed_in_kind_and_size_unchanged(photo: Path, tmp_path: Path, capsys: Any) -> None:
+    target = tmp_path / "clean.png"
+    assert call(photo, "-o", target, "--sigma", 20, "--fast") == 0
+    before, after = read_photo(photo), read_photo(target)
+    assert after.image.shape == before.image.shape and after.icc_profile == b"a profile"
+    assert after.image.std() < before.image.std()
+    assert "sigma 20.0 (given)" in capsys.readouterr().out
+
+
+def test_grey_with_alpha_and_16_bit_come_back_as_they_came(tmp_path: Path) -> None:
+    import tifffile
+
+    grey, deep = tmp_path / "grey.png", tmp_path / "deep.tif"
+    alpha = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    Image.fromarray(np.dstack([noisy_pixels(1)[:, :, 0], alpha]), "LA").save(grey)
+    tifffile.imwrite(deep, noisy_pixels(3).astype(np.uint16) * 257, photometric="rgb")
+    for source in (grey, deep):
+        target = tmp_path / f"clean-{source.name}"
+        assert call(source, "-o", target, "--sigma", 20, "--method", "tv", "--quiet") == 0
+        before, after = read_photo(source), read_photo(target)
+        assert (after.mode, after.bit_depth) == (before.mode, before.bit_depth)
+        assert not np.array_equal(after.image, before.image)
+        if before.alpha is not None:
+            np.testing.assert_array_equal(after.alpha, alpha)
+
+
+def test_a_folder_and_json(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    for name in ("a.png", "b.png"):
+        Image.fromarray(noisy_pixels(3)).save(tmp_path / "in" / name)
+    (tmp_path / "in" / "notes.txt").write_text("not an image")
+    assert call(tmp_path / "in", "-o", tmp_path / "out", "--method", "tv", "--json") == 0
+    facts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [Path(one["output"]).name for one in facts] == ["a.png", "b.png"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.png"]
+    assert all(one["sigma_8bit"] > 0 and one["settings"]["method"] == "tv" for one in facts)
+
+
+def test_sigma_zero_leaves_every_pixel(photo: Path, tmp_path: Path) -> None:
+    assert call(photo, "-o", tmp_path / "same.png", "--sigma", 0) == 0
+    assert np.array_equal(read_photo(photo).image, read_photo(tmp_path / "same.png").image)
+
+
+def test_compare_writes_a_figure(photo: Path, tmp_path: Path) -> None:
+    figure = tmp_path / "figure.png"
+    assert call(photo, "-o", tmp_path / "clean.png", "--sigma", 20, "--method", "tv", "--compare", figure) == 0
+    with Image.open(figure) as drawn:
+        assert min(drawn.size) > 300
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.png", "-o", "out.png"], "there is no such file"),
+        (["photo.png", "-o", "missing/out.png"], "there is no folder"),
+        (["photo.png", "-o", "photo.png"], "is an input"),
+        (["photo.png", "-o", "out.gif"], "suffix"),
+        (["photo.png", "photo.png", "-o", "out.png"], "into a folder"),
+        (["photo.png", "-o", "out.png", "--sigma", "loud"], "noise level"),
+        (["photo.png", "-o", "out.png", "--method", "nlm", "--fast"], "--fast"),
+        (["photo.png", "-o", "out.png", "--steps", "5"], "--steps"),
+        (["photo.png", "-o", "out.png", "--compare", "missing/figure.png"], "there is no folder"),
+        (["photo.png", "-o", "out.png", "--compare", "photo.png"], "is an image of this run"),
+        (["photo.png", "-o", "out.png", "--compare", "figure.bmp"], ".pdf"),
+        (["text.png", "-o", "out.png"], "text.png"),
+        (["tiny.png", "-o", "out.png"], "8x8"),
+        (["empty", "-o", "out"], "holds no image"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: list[str], message: str, photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(photo.parent)
+    Path("text.png").write_text("no image")
+    Path("empty").mkdir()
+    Path("out").mkdir()
+    Image.fromarray(noisy_pixels(3)[:4]).save("tiny.png")
+    before = photo.read_bytes()
+    assert call(*arguments) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message in error and error.startswith("ntk-nonlocal denoise: error:")
+    assert photo.read_bytes() == before and not Path("out.png").exists()
