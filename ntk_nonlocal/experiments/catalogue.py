@@ -9,9 +9,17 @@ from typing import cast
 from .experiment import Experiment
 
 MODULES = {
+    "vectors": "vectors",
+    "weights": "weights",
+    "table": "table",
+    "width": "width",
+    "features": "features",
     "kernel-width": "kernel_width",
     "dynamics": "dynamics",
-    "width": "width",
+    "kernel-change": "kernel_change",
+    "low-pass": "low_pass",
+    "exact": "exact",
+    "settings": "settings",
 }
 
 

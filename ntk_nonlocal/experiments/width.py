@@ -36,11 +36,11 @@ class Config:
 
 
 def configure(preset: Preset, pictures: Pictures) -> Config:
-    """Quick: 32x32, widths to 64, 3 repetitions. Full: 32x32, widths to 256, 10 repetitions. Paper: 256x256, to 512."""
+    """Quick: 32x32, widths to 64, 3 repetitions. Full: 32x32, widths to 128, 10 repetitions. Paper: 256x256, to 512."""
     if preset == "quick":
         return Config(pictures.picture("smooth", 32), "autoencoder:levels=2", (8, 16, 32, 64), 3, 200)
     if preset == "full":
-        return Config(pictures.picture("smooth", 32), "autoencoder:levels=3", (8, 16, 32, 64, 128, 256), 10, 400)
+        return Config(pictures.picture("smooth", 32), "autoencoder:levels=3", (8, 16, 32, 64, 128), 10, 400)
     return Config(pictures.picture("smooth", 256), "autoencoder:levels=3", (8, 16, 32, 64, 128, 256, 512), 10, 3000)
 
 

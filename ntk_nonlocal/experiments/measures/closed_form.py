@@ -115,6 +115,20 @@ def low_rank(settings: LowRank, workspace: Workspace) -> Arrays:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """A picture for figures."""
+
+    picture: Picture
+
+
+def shown(settings: Shown, workspace: Workspace) -> Arrays:
+    """The "clean" and the "noisy" picture, (H, W, 3) in half precision, and the "psnr" of the noisy one."""
+    clean, noisy = workspace.pictures.clean(settings.picture), workspace.pictures.noisy(settings.picture)
+    half = {"clean": clean.astype(np.float16), "noisy": noisy.astype(np.float16)}
+    return half | {"psnr": np.asarray(psnr(noisy, clean))}
+
+
+@dataclass(frozen=True)
 class Rows:
     """Filter weights of some pixels, (row, column) each in parts of the picture's size."""
 

@@ -1,0 +1,96 @@
+"""Figure 1 of the paper: the left singular vectors of the Jacobian represent the picture, and are robust to noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ntk_nonlocal.plotting import show_image, show_signed
+
+from .drawing import figure, network_name
+from .experiment import Preset, Results, Verdict, setting
+from .measures.closed_form import Limit, Shown, Spectrum, shown, spectrum
+from .parts import Measured, Part
+from .pictures import Picture, Pictures
+
+TITLE = "Left singular vectors of the Jacobian, from the noisy and the clean picture (figure 1)"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Exact kernels: their eigenvectors are the left singular vectors of the infinitely wide network's Jacobian."""
+
+    picture: Picture
+    architectures: tuple[str, ...]
+    vectors: int
+
+
+def configure(preset: Preset, pictures: Pictures) -> Config:
+    """64x64, 128x128 or 256x256 pixels."""
+    pixels, levels = {"quick": (64, 2), "full": (128, 3), "paper": (256, 3)}[preset]
+    architectures = ("vanilla_cnn:kernel_size=11", f"autoencoder:levels={levels}")
+    return Config(pictures.picture("smooth", pixels), architectures, 24)
+
+
+def parts(config: Config) -> list[Part]:
+    """The spectrum of every architecture, from the noisy picture, the clean one and iid noise."""
+    found = [Part("picture", shown, Shown(config.picture))]
+    for architecture in config.architectures:
+        for limit in (
+            Limit(config.picture, architecture, "image"),
+            Limit(config.picture, architecture, "clean"),
+            Limit(config.picture, architecture, "noise"),
+        ):
+            name = f"spectrum of {network_name(architecture)} from {limit.input}"
+            found.append(Part(name, spectrum, Spectrum(limit, config.vectors)))
+    return found
+
+
+def overlap(a: Measured, b: Measured, k: int) -> float:
+    """Mean squared cosine of the principal angles between the spans of the first k vectors, 0 to 1."""
+    bases = [np.linalg.qr(part["vectors"][:, :, :k].reshape(-1, k).astype(np.float64))[0] for part in (a, b)]
+    return float(np.square(bases[0].T @ bases[1]).sum() / k)
+
+
+def summarise(results: Results) -> list[Verdict]:
+    """How much of the clean picture they hold, and how alike they are with and without noise."""
+    verdicts = []
+    for architecture in results.config["architectures"]:
+        noisy, clean, noise = (
+            results.one("spectrum", architecture=architecture, input=source) for source in ("image", "clean", "noise")
+        )
+        k = len(noisy["share"])
+        same, other = overlap(noisy, clean, k), overlap(noise, clean, k)
+        verdicts.append(
+            Verdict(
+                4,
+                f"{network_name(architecture)}: the leading {k} singular vectors are robust to noise in the input",
+                "a representation based on patch similarities which is robust to noise",
+                f"the spans from the noisy and the clean picture share {same:.0%} (mean squared cosine; from iid noise "
+                f"{other:.0%}); they hold {noisy['share'][-1]:.0%} of the clean picture's energy beside its mean (from "
+                f"the clean one {clean['share'][-1]:.0%}, from iid noise {noise['share'][-1]:.0%})",
+                "holds" if same > 0.5 and noisy["share"][-1] > noise["share"][-1] else "holds in part",
+            )
+        )
+    return verdicts
+
+
+def draw(results: Results, folder: Path) -> list[str]:
+    """The first six vectors from each input, for every architecture."""
+    picture = results.one("shown")
+    architectures = results.config["architectures"]
+    labels = {"image": "noisy image", "clean": "clean image", "noise": "iid noise"}
+    with figure(folder, "vectors", (9.0, 1.42 * 3 * len(architectures)), 3 * len(architectures), 7) as (_, axes):
+        for index, part in enumerate(results.select("spectrum")):
+            row, source = axes[index], setting(part, "input")
+            if source == "noise":
+                row[0].set_axis_off()
+            else:
+                show_image(row[0], picture["noisy" if source == "image" else "clean"])
+            row[0].set_title(f"{network_name(setting(part, 'architecture'))}\n{labels[source]}", fontsize=8)
+            for vector in range(6):
+                title = f"{part['share'][vector]:.0%}" if vector == 0 or source != "noise" else ""
+                show_signed(row[1 + vector], part["vectors"][:, :, vector], title if vector else f"energy {title}")
+    return ["vectors"]

@@ -1,0 +1,96 @@
+"""Figure 2 of the paper: the closed-form filter's weights at several pixels, beside those of non-local means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ntk_nonlocal.plotting import show_image, show_weights
+
+from .drawing import figure, network_name
+from .experiment import Preset, Results, Verdict, setting
+from .measures.closed_form import Limit, Rows, Shown, rows, shown
+from .parts import Measured, Part
+from .pictures import Picture, Pictures
+from .statistics import mean
+
+TITLE = "Filter weights at several pixels, beside non-local means (figure 2)"
+_KINDS = {"nngp": "NNGP, arc-cosine", "ntk": "NTK"}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Kernels (architecture, kind) on the noisy picture, and pixels as parts of its height and width."""
+
+    picture: Picture
+    kernels: tuple[tuple[str, str], ...]
+    pixels: tuple[tuple[float, float], ...]
+
+
+def configure(preset: Preset, pictures: Pictures) -> Config:
+    """64x64, 128x128 or 256x256 pixels."""
+    size = {"quick": 64, "full": 128, "paper": 256}[preset]
+    vanilla = "vanilla_cnn:kernel_size=7"
+    kernels = ((vanilla, "nngp"), (vanilla, "ntk"), ("autoencoder:levels=2", "ntk"))
+    return Config(pictures.picture("smooth", size), kernels, ((0.3, 0.42), (0.5, 0.7), (0.75, 0.3), (0.15, 0.15)))
+
+
+def parts(config: Config) -> list[Part]:
+    """Rows of every kernel, and the picture they are drawn over."""
+    found = [Part("noisy picture", shown, Shown(config.picture))]
+    for architecture, kind in config.kernels:
+        limit = Limit(config.picture, architecture, "image", "nngp" if kind == "nngp" else "ntk")
+        found.append(Part(f"rows of {network_name(architecture)} {kind}", rows, Rows(limit, config.pixels)))
+    return found
+
+
+def summarise(results: Results) -> list[Verdict]:
+    """How alike the weights are to those of non-local means, as rank correlations over all pixels."""
+    found = [(part, [_rank_correlation(k, m) for k, m in zip(part["kernel"], part["nonlocal_means"], strict=True)])
+             for part in results.select("rows")]  # fmt: skip
+    verdicts = []
+    for part, correlations in found:
+        claim = 2 if setting(part, "kind") == "nngp" else 4
+        average = mean(correlations)
+        verdicts.append(
+            Verdict(
+                claim,
+                f"{_name(part)}, fed with the noisy image: its weights rank pixels as non-local means does",
+                "a non-local filter: entry (i, j) is a similarity of the patches at i and j",
+                f"rank correlation {average} over {len(correlations)} pixels",
+                "holds" if average.low > 0.3 else ("holds in part" if average.value > 0.2 else "contradicted"),
+                "The kernel compares directions of patches and grows with their norms, without normalisation; "
+                "non-local means compares distances (7x7 patches, h = 0.6 sigma).",
+            )
+        )
+    return verdicts
+
+
+def _rank_correlation(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
+    ranks = [np.argsort(np.argsort(values.reshape(-1), kind="stable"), kind="stable") for values in (a, b)]
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+
+
+def _name(part: Measured) -> str:
+    return f"{network_name(setting(part, 'architecture'))}, {_KINDS[setting(part, 'kind')]}"
+
+
+def draw(results: Results, folder: Path) -> list[str]:
+    """One row of panels for every pixel, one column for every filter."""
+    picture, found = results.one("shown"), results.select("rows")
+    pixels = results.config["pixels"]
+    size = results.config["picture"]["size"]
+    columns = len(found) + 2
+    with figure(folder, "weights", (1.75 * columns, 1.8 * len(pixels)), len(pixels), columns) as (_, axes):
+        for index, (row, (y, x)) in enumerate(zip(axes, pixels, strict=True)):
+            pixel = (int(y * size), int(x * size))
+            show_image(row[0], picture["noisy"], "noisy image" if index == 0 else "")
+            row[0].plot(pixel[1], pixel[0], "s", ms=6, mfc="none", mec="black")
+            panels = [(part["kernel"][index], _name(part).replace(", ", "\n", 1)) for part in found]
+            panels.append((found[0]["nonlocal_means"][index], "non-local\nmeans"))
+            for axis, (values, title) in zip(row[1:], panels, strict=True):
+                show_weights(axis, picture["noisy"], values, pixel, title if index == 0 else "")
+    return ["weights"]
