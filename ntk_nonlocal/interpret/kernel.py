@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -17,8 +17,9 @@ from .inputs import checked_input
 from .lag import memory
 from .lag.demand import Lags
 from .lag.duals import dual
-from .lag.kernel import Kind, LagKernel, MemoryPlan, all_values, find_corrections
+from .lag.kernel import Kind, LagKernel, MemoryPlan, all_values, fill_stores, find_corrections
 from .lag.slices import lag_rule
+from .lag.stores import with_stores
 from .lag.window import WindowKernel, window_fits
 from .layer_weights import LayerWeights, check_layer_weights
 
@@ -107,26 +108,32 @@ def _lag_kernel(
     if mesh is not None:
         row_lags = -(-row_lags // mesh.size)
     input_size = (image.shape[0], image.shape[1])
-    block = memory.choose_block(serial, input_size, row_lags, columns, image.dtype.itemsize, budget)
+    itemsize = image.dtype.itemsize
+    store_blocks = () if columns is not None else memory.plan_stores(serial, input_size, kind, itemsize, budget)
+    evaluated = as_serial(with_stores(serial)) if store_blocks else serial
+    block = memory.choose_block(evaluated, input_size, row_lags, columns, itemsize, budget)
     if mesh is not None and not isinstance(image, jax.core.Tracer):
         image = jax.device_put(np.asarray(image), NamedSharding(mesh, PartitionSpec()))
-    common = (
-        image,
-        find_corrections(image, serial),
-        None,
-        serial,
-        kind,
-        size,
-        block,
-        weights,
-        mesh,
-        budget,
-        memory_plan,
-    )
+    corrections = find_corrections(image, serial)
+    stores = fill_stores(image, corrections, serial, kind, weights, store_blocks) if store_blocks else {}
+    common: dict[str, Any] = {
+        "image": image,
+        "corrections": corrections,
+        "stores": stores,
+        "kept": None,
+        "architecture": serial,
+        "kind": kind,
+        "image_shape": size,
+        "block": block,
+        "weights": weights,
+        "mesh": mesh,
+        "budget": budget,
+        "memory_plan": memory_plan,
+    }
     if banded and window is not None:
-        op: LagKernel | WindowKernel = WindowKernel(*common, window)
+        op: LagKernel | WindowKernel = WindowKernel(**common, window=window)
     else:
-        op = LagKernel(*common, window)
+        op = LagKernel(**common, window=window)
     if memory_plan == "keep":
         memory.check("keeping the slices", op.kept_bytes(), budget)
         return replace(op, kept=all_values(op))

@@ -55,6 +55,11 @@ class LagAxis:
         left, right = self.pairs(pad)
         return (left >= 0) & (left < self.length) & (right >= 0) & (right < self.length)
 
+    def same(self, pad: int) -> Index:
+        """Where the left coordinate is the right one."""
+        left, right = self.pairs(pad)
+        return left == right
+
     def place(self, left: Index, right: Index) -> Index:
         """The flat index (lag, position) at which the pair (left, right) of the image is stored."""
         module = np if isinstance(left, np.ndarray) and isinstance(self.lags, np.ndarray) else jnp
@@ -133,6 +138,9 @@ class DenseAxis:
     def valid(self, pad: int) -> Index:
         inside = (np.arange(-pad, self.length + pad) >= 0) & (np.arange(-pad, self.length + pad) < self.length)
         return inside[:, None] & inside[None, :]
+
+    def same(self, pad: int) -> Index:
+        return np.eye(self.length + 2 * pad, dtype=bool)
 
     def tables(self, table: Array, pad: int, wrap: bool) -> tuple[Array, Array]:
         padded = jnp.pad(table, [(0, 0), (pad, pad)], mode="wrap" if wrap else "constant")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -24,6 +25,7 @@ from . import memory
 from .axes import LagAxis
 from .demand import Lags
 from .slices import Plan, Slices, diagonal_of, evaluate, margin_of
+from .stores import Stores, fill_store, paths, store_elements, with_stores
 
 Kind = Literal["ntk", "nngp"]
 Weights = tuple[tuple[str, tuple[float, float]], ...]
@@ -42,6 +44,7 @@ class BlockedKernel(KernelOperator):
 
     image: Array
     corrections: Mapping[str, Array]
+    stores: Stores
     kept: Array | None
     architecture: Serial = static_field()
     kind: Kind = static_field()
@@ -139,13 +142,45 @@ class LagKernel(BlockedKernel):
 
 def evaluated_block(op: BlockedKernel, start: Any, rows: Lags, columns: Lags | None) -> tuple[Slices, Array]:
     """The slices at these lags, and the kernel's values there."""
-    plan = Plan(
-        start, margin_of(op.architecture), op.kind == "ntk", _alive(op.image), dict(op.weights), dict(op.corrections)
-    )
-    slices = evaluate(op.architecture, op.image, plan, rows, columns)
+    plan = _plan(op.image, op.architecture, op.kind, op.weights, op.corrections, op.stores)
+    architecture = with_stores(op.architecture) if op.stores and columns is None else op.architecture
+    assert isinstance(architecture, Serial)
+    slices = evaluate(architecture, op.image, replace(plan, start=start), rows, columns)
     if op.kind == "nngp":
         return slices, slices.covariance()
     return slices, jnp.zeros_like(slices.difference) if slices.tangent is None else slices.tangent
+
+
+def _plan(
+    image: Array,
+    architecture: Serial,
+    kind: Kind,
+    weights: Weights,
+    corrections: Mapping[str, Array],
+    stores: Stores,
+) -> Plan:
+    margin = margin_of(architecture)
+    return Plan(
+        0, margin, kind == "ntk", _alive(image), dict(weights), dict(corrections), stores=dict(stores)
+    )
+
+
+@partial(jax.jit, static_argnums=(2, 3, 4, 5))
+def fill_stores(
+    image: Array,
+    corrections: Mapping[str, Array],
+    architecture: Serial,
+    kind: Kind,
+    weights: Weights,
+    blocks: tuple[int, ...],
+) -> Stores:
+    """The kernel behind every Downsample, by position; ``blocks`` are the lags at a time for each."""
+    stores: dict[str, tuple[Array, Array | None]] = {}
+    for path, block in zip(paths(architecture), blocks, strict=True):
+        _, scale = store_elements(path, (image.shape[0], image.shape[1]))
+        plan = _plan(image, architecture, kind, weights, corrections, stores)
+        stores[path[-1][1]] = fill_store(path, image, plan, scale, block)
+    return stores
 
 
 @jax.jit

@@ -9,6 +9,7 @@ from ...architecture import Concat, Layer, Serial, Signal, Sum
 from ..inputs import available_memory
 from .demand import Extent, Lags, needed
 from .slices import margin_of
+from .stores import path_extents, paths, store_elements, stored_path
 
 logger = logging.getLogger(__name__)
 
@@ -109,3 +110,40 @@ def choose_block(
         f"the exact kernel, {best} row lags at a time,", block_bytes(architecture, size, best, columns, itemsize), free
     )
     return best
+
+
+def plan_stores(architecture: Serial, size: tuple[int, int], kind: str, itemsize: int, given: int | None) -> tuple[int, ...]:
+    """How many lags at a time to fill each Downsample's store with; nothing where a quarter of the budget is too little."""
+    free = budget(given)
+    ways = paths(architecture)
+    arrays = 2 if kind == "ntk" else 1
+    total = sum(store_elements(way, size)[0] for way in ways) * arrays * itemsize
+    report("storing the kernel behind every Downsample", total, free)
+    if not ways or total > free // 4:
+        return ()
+    blocks = []
+    for way in ways:
+        lags = size[0] // store_elements(way, size)[1] // 2 + 1
+        best = 1
+        for block in range(2, lags + 1):
+            elements = _path_elements(way, size, block)
+            if elements > 4 * _ENOUGH or _LIVE * itemsize * elements > free // 2:
+                break
+            if -(-lags // block) < -(-lags // best):
+                best = block
+        if _LIVE * itemsize * _path_elements(way, size, best) > free // 2:
+            return ()
+        blocks.append(best)
+    return tuple(blocks)
+
+
+def _path_elements(path: list[tuple[Layer, str]], size: tuple[int, int], block: int) -> int:
+    """Elements of the largest array on the way of ``block`` lags to a store."""
+    way = stored_path(path)
+    signal, largest = Signal(size=size), 0
+    for (layer, place), extent in zip(way, path_extents(way, Lags(0, block, block))[1:], strict=True):
+        signal = layer.propagate(signal, place)
+        assert signal.size is not None
+        height, width = signal.size
+        largest = max(largest, min(extent.rows.count, height) * height * width**2)
+    return largest

@@ -124,6 +124,7 @@ class Plan:
     ``corrections`` holds, for each resampling layer by position, the diagonal of A D A^T; an evaluation near the diagonal
     (columns by lag, with lag zero) finds it, the others need it. ``weights`` multiplies the part of each
     convolution's (weights, biases) in the tangent kernel. ``alive`` is a traced truth, see :func:`separate`.
+    ``stores`` holds the kernel behind each Downsample, see ``stores``.
     """
 
     start: Any
@@ -133,6 +134,7 @@ class Plan:
     weights: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     corrections: dict[str, Array] = field(default_factory=dict)
     find_corrections: bool = False
+    stores: Mapping[str, tuple[Array, Array | None]] = field(default_factory=dict)
 
     def axes(self, extent: Extent, size: tuple[int, int]) -> tuple[LagAxis, Axis]:
         column_axis: Axis = DenseAxis(size[1])
@@ -260,11 +262,11 @@ def _(layer: Downsample | Upsample, slices: Slices, position: str, plan: Plan, e
         plan.corrections[position] = diagonal_of(result.difference, result)
     correction = plan.corrections[position]
     left, right = result.pair(correction)
-    return replace(
-        result,
-        difference=jnp.maximum(result.difference - 0.5 * (left + right), 0),
-        variance=resample_image(slices.variance, layer) - correction,
-    )
+    # what cancels on the diagonal must leave nothing there: an angle is the square root of it
+    same = jnp.asarray(rows.same(extent.pad))[:, :, None, None] & columns.same(extent.pad)
+    difference = jnp.where(same, 0, jnp.maximum(result.difference - 0.5 * (left + right), 0))
+    variance = resample_image(slices.variance, layer) - correction
+    return replace(result, difference=difference, variance=variance)
 
 
 @lag_rule.register
