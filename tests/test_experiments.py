@@ -61,9 +61,13 @@ def test_finished_parts_are_read_and_never_computed_again(tmp_path: Path) -> Non
         assert before.settings == after.settings == {"seed": int(after["seed"]), "size": 3}
 
 
-def test_settings_and_code_make_a_part_another_one_and_its_name_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_and_code_make_a_part_another_one_and_its_name_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     part = Part("a", draw, Draw(0))
     assert part.key == Part("b", draw, Draw(0)).key
+    first, second = (Store(tmp_path, Pictures()).complete([Part(name, draw, Draw(0))])[0] for name in "ab")
+    assert CALLS == [0] and (first.facts["name"], second.facts["name"]) == ("a", "b")
     assert part.key != Part("a", draw, Draw(1)).key
     before = part.key
     monkeypatch.setattr("ntk_nonlocal.experiments.parts.code_version", lambda module: "2")

@@ -123,7 +123,8 @@ class Store:
             reason = " ".join(str(problem).split())
             warnings.warn(f"the result {path} is damaged and computed anew ({reason})", RuntimeWarning, stacklevel=2)
             return None
-        return Measured(part.name, part.kind, part.facts["settings"], arrays, facts)
+        # An experiment that shares the part may call it otherwise.
+        return Measured(part.name, part.kind, part.facts["settings"], arrays, facts | {"name": part.name})
 
     def _complete(self, part: Part, patient: bool, done: int, total: int, progress: Progress | None) -> Measured | None:
         found = self.find(part)

@@ -12,7 +12,9 @@ from ntk_nonlocal.plotting import show_image, show_weights
 
 from .drawing import figure, network_name
 from .experiment import Preset, Results, Verdict, setting
+from .measures.affinity import Affinity, affinity
 from .measures.closed_form import Limit, Rows, Shown, rows, shown
+from .measures.iterated import Iterated, iterated
 from .parts import Measured, Part
 from .pictures import Picture, Pictures
 from .statistics import mean
@@ -28,6 +30,7 @@ class Config:
     picture: Picture
     kernels: tuple[tuple[str, str], ...]
     pixels: tuple[tuple[float, float], ...]
+    steps: int = 300
 
 
 def configure(preset: Preset, pictures: Pictures) -> Config:
@@ -40,18 +43,42 @@ def configure(preset: Preset, pictures: Pictures) -> Config:
 
 def parts(config: Config) -> list[Part]:
     """Rows of every kernel, and the picture they are drawn over."""
-    found = [Part("noisy picture", shown, Shown(config.picture))]
+    found = [
+        Part("noisy picture", shown, Shown(config.picture)),
+        Part("affinity of non-local means", affinity, Affinity(config.picture, config.pixels)),
+    ]
     for architecture, kind in config.kernels:
         limit = Limit(config.picture, architecture, "image", "nngp" if kind == "nngp" else "ntk")
         found.append(Part(f"rows of {network_name(architecture)} {kind}", rows, Rows(limit, config.pixels)))
+        if kind == "ntk":
+            name = f"rows of {network_name(architecture)} {kind} after {config.steps} steps"
+            found.append(Part(name, iterated, Iterated(limit, config.pixels, config.steps)))
     return found
 
 
 def summarise(results: Results) -> list[Verdict]:
-    """How alike the weights are to those of non-local means, as rank correlations over all pixels."""
+    """How alike the weights are to those of non-local means, as rank correlations over all pixels, and claim 3."""
     found = [(part, [_rank_correlation(k, m) for k, m in zip(part["kernel"], part["nonlocal_means"], strict=True)])
              for part in results.select("rows")]  # fmt: skip
-    verdicts = []
+    means = results.one("affinity")
+    verdicts = [
+        Verdict(
+            2,
+            "vanilla CNN, last layer trained: its exact kernel is the printed formula of the patches' angle",
+            "|y_i| |y_j| / pi (sin phi + (pi - phi) cos phi)",
+            f"largest difference {float(means['arc_cosine_error']):.1e} of the largest entry, in single precision",
+            "holds" if means["arc_cosine_error"] < 1e-4 else "contradicted",
+        ),
+        Verdict(
+            3,
+            "non-local means' affinity exp(-|y_i - y_j|^2 / h^2) is the exact kernel of a network: one hidden layer, "
+            "sinusoidal activation",
+            "k = exp(-|y_i - y_j|^2 / h^2), W = diag(1 / (K 1)) K",
+            f"largest difference {float(means['error']):.1e}; W brings the noisy picture from "
+            f"{float(means['noisy']):.1f} to {float(means['psnr']):.1f} dB (h = sigma)",
+            "holds" if means["error"] < 1e-4 else "contradicted",
+        ),
+    ]
     for part, correlations in found:
         claim = 2 if setting(part, "kind") == "nngp" else 4
         average = mean(correlations)
@@ -80,16 +107,17 @@ def _name(part: Measured) -> str:
 
 def draw(results: Results, folder: Path) -> list[str]:
     """One row of panels for every pixel, one column for every filter."""
-    picture, found = results.one("shown"), results.select("rows")
+    picture, found, late = results.one("shown"), results.select("rows"), results.select("iterated")
     pixels = results.config["pixels"]
     size = results.config["picture"]["size"]
-    columns = len(found) + 2
-    with figure(folder, "weights", (1.75 * columns, 1.8 * len(pixels)), len(pixels), columns) as (_, axes):
+    columns = len(found) + len(late) + 2
+    with figure(folder, "weights", (1.45 * columns, 1.5 * len(pixels)), len(pixels), columns) as (_, axes):
         for index, (row, (y, x)) in enumerate(zip(axes, pixels, strict=True)):
             pixel = (int(y * size), int(x * size))
             show_image(row[0], picture["noisy"], "noisy image" if index == 0 else "")
             row[0].plot(pixel[1], pixel[0], "s", ms=6, mfc="none", mec="black")
             panels = [(part["kernel"][index], _name(part).replace(", ", "\n", 1)) for part in found]
+            panels += [(part["rows"][index], f"{_name(part)},\n{results.config['steps']} steps") for part in late]
             panels.append((found[0]["nonlocal_means"][index], "non-local\nmeans"))
             for axis, (values, title) in zip(row[1:], panels, strict=True):
                 show_weights(axis, picture["noisy"], values, pixel, title if index == 0 else "")
