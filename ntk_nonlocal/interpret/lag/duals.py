@@ -81,23 +81,25 @@ def _safe_sqrt(x: Array) -> Array:
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
 
 
+def _root_and_inverse(variance: Array) -> tuple[Array, Array]:
+    """The square root and its inverse, both zero at zero."""
+    root = _safe_sqrt(variance)
+    return root, jnp.where(root > 0, 1 / jnp.where(root > 0, root, 1), 0)
+
+
 def _rectifier(difference: Array, variance: Array, pair: PairOf, nonnegative: bool) -> tuple[Array, Array]:
     """(D', derivative covariance) of max(x, 0): the arc-cosine kernels of order one and zero (Cho and Saul 2009).
 
     With n = sqrt(q_i q_j) and cos t = S / n: K = S / 2 + n (sin t - t cos t) / (2 pi), so that D' = D / 2 minus the same
     term; and n - S = D - (sqrt(q_i) - sqrt(q_j))^2 / 2 is free of cancellation. For S < 0 both follow from pi - t.
     """
-    positive = variance > 0
-    root = _safe_sqrt(variance)
-    inverse = jnp.where(positive, 1 / jnp.where(positive, root, 1), 0)
-    root_i, root_j = pair(root)
-    inverse_i, inverse_j = pair(inverse)
+    left, right = pair(variance)
+    (root_i, inverse_i), (root_j, inverse_j) = (_root_and_inverse(end) for end in (left, right))
     gap = jnp.maximum(difference - 0.5 * jnp.square(root_i - root_j), 0)  # n - S
     norm = root_i * root_j
     half = difference
     acute = None
     if not nonnegative:
-        left, right = pair(variance)
         mean = 0.5 * (left + right)
         acute = difference <= mean
         gap = jnp.where(acute, gap, jnp.maximum(2 * norm - gap, 0))
