@@ -58,7 +58,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         default=True,
         help="go on from the checkpoints of interrupted trainings (default), or begin these anew",
     )
-    add("--draw", action="store_true", help="compute nothing: draw figures and report from the results in --out")
+    add("--draw", action="store_true", help="compute nothing: verdicts, figures and report from the results in --out")
     return parser
 
 
@@ -81,7 +81,9 @@ def run(args: argparse.Namespace) -> int:
         if not stored:
             raise ValueError(f"{args.out} has no results of {args.name}; leave out --draw to compute them")
         for name in stored:
-            modules[name].draw(load(name, args.out), args.out / "figures")
+            results = load(name, args.out)
+            save(results, modules[name].summarise(results), args.out)
+            modules[name].draw(results, args.out / "figures")
         print(write_report(args.out))
         return 0
     pictures = Pictures(args.data)

@@ -128,12 +128,12 @@ def _slope_verdict(results: Results, series: str, norm: str) -> Verdict:
     published = POSTER_CHANGE[optimizer, norm]
     theirs = {width: [published[width]] for width in ours}
     fitted, poster, guide = slope(ours), slope(theirs), POSTER_SLOPES[optimizer, norm]
-    wide = {width: values for width, values in ours.items() if width >= 64}
     text = f"{fitted} over {min(ours)} to {max(ours)} channels"
     judged = fitted
-    if len(wide) >= 3:
-        judged = slope(wide)
-        text += f"; {judged} from 64 on (poster {slope({w: theirs[w] for w in wide}).value:.2f})"
+    if len(ours) >= 5:
+        wide = list(ours)[-3:]
+        judged = slope({width: ours[width] for width in wide})
+        text += f"; {judged} from {wide[0]} on (poster {slope({width: theirs[width] for width in wide}).value:.2f})"
     value = np.mean(ours[max(ours)])
     return Verdict(
         6,
@@ -146,7 +146,7 @@ def _slope_verdict(results: Results, series: str, norm: str) -> Verdict:
 
 
 def _outcome(fitted: Interval, guide: float, poster: float) -> Outcome:
-    """Holds where the interval meets the asymptote, within 0.15; in part where it meets the poster's slope."""
+    """Holds where the interval at the wide end meets the asymptote within 0.15; in part where it meets the poster's."""
     low, high = fitted.low - 0.15, fitted.high + 0.15
     if low <= guide <= high:
         return "holds"
