@@ -124,6 +124,21 @@ with open({str(tmp_path / "here" / ".work" / (parts[0].key + ".lock"))!r}, "w") 
     assert [int(result["seed"]) for result in results] == [0, 1]
 
 
+def look(settings: Draw, workspace: Workspace) -> Arrays:
+    return {"left": np.asarray(len(list(workspace.folder.iterdir())))}
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_what_an_interrupted_part_left_is_kept_or_removed_as_asked(tmp_path: Path, resume: bool) -> None:
+    part = Part("look", look, Draw(0))
+    scratch = tmp_path / ".work" / part.key
+    scratch.mkdir(parents=True)
+    (scratch / "checkpoint").write_text("")
+    (measured,) = Store(tmp_path, Pictures(), resume=resume).complete([part])
+    assert int(measured["left"]) == int(resume)
+    assert not scratch.exists()
+
+
 def test_the_code_version_follows_imports_and_ignores_comments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def version(helper: str) -> str:
         (tmp_path / "helper.py").write_text(helper)
