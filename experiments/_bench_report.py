@@ -1,0 +1,186 @@
+"""The table and the figure of the kernel benchmark, from its stored results alone."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_AXES = ("pixels", "depth", "kernel size", "window")
+
+Point = tuple[float, float]
+_GREY = "#8C8C8C"
+
+
+# --- the table -------------------------------------------------------------------------------------------------------
+
+
+def table(results: dict[str, Any]) -> str:
+    """The results as Markdown: one line per figure, and what they were measured on."""
+    found = results["cases"]
+    lines = [
+        "# The exact kernel: engine and neural-tangents",
+        "",
+        "Written by `experiments/bench_kernel.py`. Median over repetitions; cold: fresh process, compilation included; "
+        "warm: later calls on other images; ratios are neural-tangents over engine, by wall time and by processor time "
+        "(CPU); memory above the process's size after one small compiled call; throughput in ordered pixel-pair-layers "
+        "per second; errors relative to the diagonal, against neural-tangents run eagerly in float64.",
+        "",
+        "| case | figure | engine | neural-tangents | ratio | ratio (CPU) | target | |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- |",
+    ]
+    notes = []
+    for name, case in found.items():
+        if case.get("skipped"):
+            lines.append(f"| {case['title']} | | | | | | | skipped: {case['skipped']} |")
+        for figure in case["figures"]:
+            lines.append(_table_line(case, figure))
+        for method, result in case.get("methods", {}).items():
+            if "failed" in result:
+                notes.append(f"* `{name}`, {method}: failed: {result['failed']}")
+    if not found:
+        return "\n".join([*lines, ""])
+    return "\n".join([*lines, "", *_measured_on(found), *(["", "Failures:", "", *notes] if notes else []), ""])
+
+
+def _table_line(case: dict[str, Any], figure: dict[str, Any]) -> str:
+    values = figure["values"]
+    ours, theirs = (
+        _number(values[method], figure["figure"]) if method in values else ""
+        for method in ("engine", "neural-tangents")
+    )
+    if case["group"] == "error":  # both methods are measured by one process
+        errors = case["methods"]["engine"].get("errors", {})
+        other = errors.get(figure["figure"].replace("engine", "neural-tangents"))
+        theirs = f"{other['largest']:.1e} (compiled)" if other else ""
+    ratios = [f"{ratio:.1f}x" if (ratio := figure[name]) is not None else "" for name in ("ratio", "cpu_ratio")]
+    limit, target = figure["limit"], ""
+    if limit is not None:
+        amount = f"{limit:g}x" if figure["compare"] == "ratio" else _number(limit, figure["figure"])
+        target = f"{'≥' if figure['at_least'] else '≤'} {amount}"
+    verdict = {None: "", True: "met", False: "**missed**"}[figure["met"]]
+    name = figure["figure"].replace("engine ", "error ")
+    return f"| {case['title']} | {name} | {ours} | {theirs} | {ratios[0]} | {ratios[1]} | {target} | {verdict} |"
+
+
+def _number(value: float | None, figure: str) -> str:
+    if value is None:
+        return "failed"
+    if figure == "memory":
+        return f"{value:.3g} GB"
+    if figure == "throughput" or figure.startswith("engine"):
+        return f"{value:.1e}"
+    if figure.endswith("share"):
+        return f"{100 * value:.0f} %"
+    return f"{value:.3g} s"
+
+
+def _measured_on(found: dict[str, Any]) -> list[str]:
+    """One line per machine and set of versions."""
+    machines: dict[str, list[dict[str, Any]]] = {}
+    for case in found.values():
+        at = case["environment"]
+        versions = ", ".join(f"{name} {at['versions'].get(name)}" for name in ("jax", "jaxlib", "neural-tangents"))
+        device = "" if at["backend"] == "cpu" else f"{at['device']}; "
+        machine = f"{device}{at['cpu']}, {at['cpus']} cores, {at['memory_bytes'] / 2**30:.0f} GiB"
+        text = f"{machine}; Python {at['python']}, {versions}"
+        machines.setdefault(text, []).append(case)
+    lines = []
+    for text, its_cases in machines.items():
+        parts = [part for case in its_cases for part in case.get("methods", {}).values() if "failed" not in part]
+        if parts:
+            loads = [part[when][0] for part in parts for when in ("load_before", "load_after")]
+            dates = sorted(part["started"][:10] for part in parts)
+            when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
+            text += f"; {when}; load average {min(loads):.1f} to {max(loads):.1f} (the measurement's own included)"
+        lines.append(f"Measured on {text}.")
+    return lines
+
+
+# --- the figure ------------------------------------------------------------------------------------------------------
+
+
+def figure_of(results: dict[str, Any]) -> dict[str, dict[str, list[Point]]]:
+    """Axis -> curve -> (x, median warm seconds), from the cases that are points of the figure."""
+    curves: dict[str, dict[str, list[Point]]] = {}
+    for case in results["cases"].values():
+        if not case["series"]:
+            continue
+        axis, x, curve = case["series"]
+        for method, result in case.get("methods", {}).items():
+            if "failed" not in result:
+                label = f"engine, {curve}" if method == "engine" else method
+                points = curves.setdefault(axis, {}).setdefault(label, [])
+                points.append((x, statistics.median(result["seconds"]["warm"])))
+    return {axis: {label: sorted(points) for label, points in found.items()} for axis, found in curves.items()}
+
+
+def draw(results: dict[str, Any], path: Path) -> tuple[Path, ...]:
+    """The figure as PATH.png and PATH.svg: how the time of a product grows."""
+    from ntk_nonlocal.plotting import new_figure, save_figure, style
+
+    curves = figure_of(results)
+    with style():
+        figure = new_figure(10.5, 3.2)
+        panels = figure.subplots(1, len(_AXES))
+        for axes, axis in zip(panels, _AXES, strict=True):
+            _panel(axes, axis, curves.get(axis, {}), _setting(results, axis))
+        panels[0].set_ylabel("seconds of op @ V, 3 columns, warm")
+        written: tuple[Path, ...] = save_figure(figure, path, ("png", "svg"))
+    return written
+
+
+def _panel(axes: Axes, axis: str, curves: dict[str, list[Point]], setting: str) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    from ntk_nonlocal.plotting import BLUE, GREEN, RED
+
+    axes.set_title(setting)
+    axes.set_yscale("log")
+    axes.set_xscale("log", base=2)
+    places = sorted({x for points in curves.values() for x, _ in points})
+    for label, points in sorted(curves.items()):
+        windowed = "window" in label or axis == "window"
+        colour, marker = (RED, "s") if label == "neural-tangents" else (GREEN, "^") if windowed else (BLUE, "o")
+        shown = "engine, window 16" if label == "engine, window 16" else label.partition(",")[0]
+        axes.plot(*zip(*points, strict=True), color=colour, marker=marker, label=shown)
+    if axis == "pixels":
+        _guide(axes, curves.get("engine, exact", []), 2, "pixels²")
+        _guide(axes, curves.get("engine, window 16", []), 1, "pixels")
+        places = [x for x in places if round(x**0.5) in (16, 32, 64, 128, 256)]
+        axes.set_xticks(places, [f"{round(x**0.5)}²" for x in places])
+    else:
+        axes.set_xticks(places, [f"{x:g}" for x in places])
+    axes.xaxis.set_minor_locator(LogLocator(base=2, subs=(), numticks=1))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel(axis)
+    if curves:
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high * (high / low) ** 0.25)  # room for the legend
+        axes.legend(loc="upper left", fontsize=7)
+
+
+def _guide(axes: Axes, points: list[Point], power: int, label: str) -> None:
+    """A thin line of this slope through the last point."""
+    if len(points) < 2:
+        return
+    last_x, last_y = points[-1]
+    xs = [x for x, _ in points]
+    ys = [last_y * (x / last_x) ** power for x in xs]
+    axes.plot(xs, ys, color=_GREY, linestyle=":", linewidth=1, label=f"∝ {label}")
+
+
+def _setting(results: dict[str, Any], axis: str) -> str:
+    """What a panel holds fixed, as its measurements say."""
+    specs = [
+        case["methods"]["engine"]["spec"]
+        for case in results["cases"].values()
+        if case["series"] and case["series"][0] == axis and "methods" in case
+    ]
+    if not specs:
+        return "not measured"
+    side = f", {specs[0]['side']}x{specs[0]['side']}" if axis != "pixels" else ""
+    return {"depth": "cnn(depth, 3)", "kernel size": "cnn(3, kernel size)"}.get(axis, "cnn(3, 3)") + side
