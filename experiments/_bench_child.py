@@ -61,7 +61,7 @@ class Clock:
         import jax
 
         cpu, wall = time.process_time(), time.perf_counter()
-        result = jax.block_until_ready(call())  # type: ignore[no-untyped-call]
+        result = jax.block_until_ready(call())
         self.seconds.setdefault(stage, []).append(time.perf_counter() - wall)
         self.cpu_seconds.setdefault(stage, []).append(time.process_time() - cpu)
         return result
@@ -171,10 +171,9 @@ def limits(spec: Spec) -> dict[str, Any]:
     from ntk_nonlocal.interpret.kernel import tangent_kernel
 
     timed = calls(spec)
-    op = tangent_kernel(parse_architecture(spec.architecture), images_of(spec.side, 1)[0], memory_plan="recompute")
+    op: Any = tangent_kernel(parse_architecture(spec.architecture), images_of(spec.side, 1)[0], memory_plan="recompute")
     block = jax.jit(lambda op: op.block_values(jnp.int32(0), jnp.int32(0))).lower(op).compile()
-    cost: dict[str, float] = block.cost_analysis()
-    blocks: int = op.block_count  # type: ignore[attr-defined]
+    cost, blocks = block.cost_analysis(), op.block_count
     best = min(timed["seconds"]["warm"])
     operations = blocks * (cost["flops"] + cost.get("transcendentals", 0.0)) / best
     traffic = blocks * cost["bytes accessed"] / best

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 _AXES = ("pixels", "depth", "kernel size", "window")
 
@@ -124,53 +125,53 @@ def draw(results: dict[str, Any], path: Path) -> tuple[Path, ...]:
 
     curves = figure_of(results)
     with style():
-        figure = new_figure(10.5, 3.2)
-        panels = figure.subplots(1, len(_AXES))
+        figure = new_figure(10.5, 3.4)
+        panels = figure.subplots(1, len(_AXES), sharey=True)
+        shown: dict[str, Line2D] = {}
         for axes, axis in zip(panels, _AXES, strict=True):
-            _panel(axes, axis, curves.get(axis, {}), _setting(results, axis))
+            shown |= _panel(axes, axis, curves.get(axis, {}), _setting(results, axis))
         panels[0].set_ylabel("seconds of op @ V, 3 columns, warm")
+        figure.legend(list(shown.values()), list(shown), loc="outside lower center", ncols=len(shown))
         written: tuple[Path, ...] = save_figure(figure, path, ("png", "svg"))
     return written
 
 
-def _panel(axes: Axes, axis: str, curves: dict[str, list[Point]], setting: str) -> None:
-    from matplotlib.ticker import LogLocator, NullFormatter
+def _panel(axes: Axes, axis: str, curves: dict[str, list[Point]], setting: str) -> dict[str, Line2D]:
+    """Draws one panel; gives its lines by what the legend calls them."""
+    from matplotlib.ticker import NullLocator
 
     from ntk_nonlocal.plotting import BLUE, GREEN, RED
 
     axes.set_title(setting)
     axes.set_yscale("log")
     axes.set_xscale("log", base=2)
-    places = sorted({x for points in curves.values() for x, _ in points})
+    shown = {}
     for label, points in sorted(curves.items()):
         windowed = "window" in label or axis == "window"
+        name = "engine, search window" if windowed else label
         colour, marker = (RED, "s") if label == "neural-tangents" else (GREEN, "^") if windowed else (BLUE, "o")
-        shown = "engine, window 16" if label == "engine, window 16" else label.partition(",")[0]
-        axes.plot(*zip(*points, strict=True), color=colour, marker=marker, label=shown)
+        (shown[name],) = axes.plot(*zip(*points, strict=True), color=colour, marker=marker)
+    places = sorted({x for points in curves.values() for x, _ in points})
     if axis == "pixels":
-        _guide(axes, curves.get("engine, exact", []), 2, "pixels²")
-        _guide(axes, curves.get("engine, window 16", []), 1, "pixels")
+        _guide(axes, curves.get("engine, exact", []), 2, "∝ pixels²")
+        _guide(axes, curves.get("engine, window 16", []), 1, "window 16: ∝ pixels")
         places = [x for x in places if round(x**0.5) in (16, 32, 64, 128, 256)]
         axes.set_xticks(places, [f"{round(x**0.5)}²" for x in places])
     else:
         axes.set_xticks(places, [f"{x:g}" for x in places])
-    axes.xaxis.set_minor_locator(LogLocator(base=2, subs=(), numticks=1))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(axis)
-    if curves:
-        low, high = axes.get_ylim()
-        axes.set_ylim(low, high * (high / low) ** 0.25)  # room for the legend
-        axes.legend(loc="upper left", fontsize=7)
+    return shown
 
 
 def _guide(axes: Axes, points: list[Point], power: int, label: str) -> None:
-    """A thin line of this slope through the last point."""
+    """A thin line of this slope through the last point, and what it stands for."""
     if len(points) < 2:
         return
     last_x, last_y = points[-1]
-    xs = [x for x, _ in points]
-    ys = [last_y * (x / last_x) ** power for x in xs]
-    axes.plot(xs, ys, color=_GREY, linestyle=":", linewidth=1, label=f"∝ {label}")
+    guide = [(x, last_y * (x / last_x) ** power) for x, _ in points]
+    axes.plot(*zip(*guide, strict=True), color=_GREY, linestyle=":", linewidth=1)
+    axes.annotate(label, guide[0], xytext=(8, -2), textcoords="offset points", va="center", color=_GREY, fontsize=7)
 
 
 def _setting(results: dict[str, Any], axis: str) -> str:
