@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ntk_nonlocal.architecture import autoencoder
 from ntk_nonlocal.filters.denoise import METHODS, denoise
 from ntk_nonlocal.images import add_noise, crop, example_image, psnr
 
@@ -52,7 +53,7 @@ def test_the_same_seed_gives_the_same_image(noisy: Any) -> None:
 
 
 def test_the_noise_level_is_estimated_where_it_is_not_given() -> None:
-    clean = example_image(64)
+    clean = crop(example_image(64), 40)
     result = denoise(add_noise(clean, SIGMA), fast=True)
     assert result.sigma == pytest.approx(SIGMA, rel=0.3) and not result.settings["sigma_given"]
 
@@ -68,7 +69,7 @@ def test_no_noise_gives_the_image_back(method: Any, clean: Any) -> None:
 @pytest.mark.parametrize("content", ["clean", "noisy", "noise-like"])
 def test_a_small_sigma_does_no_harm(sigma: float, content: str, clean: Any) -> None:
     if content == "noise-like":
-        clean = np.random.default_rng(5).random((24, 24, 1))
+        clean = np.random.default_rng(5).random((40, 40, 3))
     given = clean if content == "clean" else add_noise(clean, sigma, seed=3)
     found = denoise(given, sigma).image
     if content == "clean":
@@ -77,7 +78,7 @@ def test_a_small_sigma_does_no_harm(sigma: float, content: str, clean: Any) -> N
         assert psnr(found, clean) >= psnr(given, clean) - 0.1
 
 
-@pytest.mark.parametrize("shape", [(8, 8, 1), (8, 8, 3), (8, 31, 3), (19, 9, 2), (17, 17, 5)])
+@pytest.mark.parametrize("shape", [(8, 8, 1), (12, 12, 3), (8, 19, 5)])
 def test_every_size_from_8x8_and_any_number_of_channels(shape: tuple[int, int, int]) -> None:
     clean = np.broadcast_to(np.linspace(0.2, 0.8, shape[1])[:, None], shape)
     noisy = add_noise(clean, 0.1)
@@ -88,7 +89,7 @@ def test_every_size_from_8x8_and_any_number_of_channels(shape: tuple[int, int, i
 
 def test_grey_without_a_channel_axis_and_whole_numbers() -> None:
     image = np.full((9, 9), 128, np.uint8)
-    assert denoise(image, 0.1, fast=True).image.shape == (9, 9, 1)
+    assert denoise(image, 0.1, "tv").image.shape == (9, 9, 1)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_grey_without_a_channel_axis_and_whole_numbers() -> None:
 )
 @pytest.mark.parametrize("sigma", [None, 0.1, 1.0])
 def test_odd_images_give_sensible_ones(image: Any, sigma: float | None) -> None:
-    found = denoise(image, sigma).image
+    found = denoise(image, sigma, fast=sigma != 1).image
     assert np.isfinite(found).all()
     assert found.min() > image.min() - 0.1 and found.max() < image.max() + 0.1
     assert abs(found.mean() - image.mean()) < 0.05
@@ -113,12 +114,12 @@ def test_odd_images_give_sensible_ones(image: Any, sigma: float | None) -> None:
 
 
 def test_tiles_give_what_the_whole_image_gives(monkeypatch: pytest.MonkeyPatch) -> None:
-    clean = example_image(128)
+    clean = example_image(128)[:, :100]
     noisy = add_noise(clean, SIGMA)
     whole = denoise(noisy, SIGMA, fast=True)
     monkeypatch.setattr("ntk_nonlocal.filters.denoise._LARGEST_TILE", 100)
     tiled = denoise(noisy, SIGMA, fast=True)
-    assert sum(tiled.settings["steps_of_tiles"].values()) == 4
+    assert sum(tiled.settings["steps_of_tiles"].values()) == 2
     assert psnr(tiled.image, clean) == pytest.approx(psnr(whole.image, clean), abs=0.2)
     assert np.abs(tiled.image - whole.image).max() < 0.1
 
@@ -165,9 +166,9 @@ def test_bm3d_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch, noisy: Any
 
 @pytest.mark.parametrize("method", ["gd", "adam"])
 def test_trained_networks_pad_and_stop(method: Any) -> None:
-    clean = np.broadcast_to(np.linspace(0.1, 0.9, 21)[:, None], (18, 21, 3))
+    clean = np.broadcast_to(np.linspace(0.1, 0.9, 15)[:, None], (13, 15, 3))
     noisy = add_noise(clean, 0.15)
-    result = denoise(noisy, 0.15, method, steps=60, width=8)
+    result = denoise(noisy, 0.15, method, steps=60, width=8, architecture=autoencoder(levels=1))
     assert result.image.shape == noisy.shape and result.step is not None and 0 < result.step <= 60
     assert np.isfinite(result.image).all()
     assert "Conv" in result.network or "FlaxNetwork" in result.network

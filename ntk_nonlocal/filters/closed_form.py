@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from ntk_nonlocal.filters.combination import Normal, Small, bands, channel_transform
 from ntk_nonlocal.filters.krylov import probe_generator
+from ntk_nonlocal.filters.tiles import Tiles
 from ntk_nonlocal.filters.windowed import windowed_affinity
 
 Planes = NDArray[np.float32]
@@ -34,6 +35,7 @@ Tick = Callable[[], None]
 _PERTURBATION = 0.1  # in units of sigma
 _PROBE_PIXELS = 2**16  # images below are given more than one probe
 _MOST_PROBES = 3
+_LEAST_PULL = 4.0  # in pixels, for the smallest images
 
 
 @dataclass(frozen=True)
@@ -56,17 +58,21 @@ class Setting:
       steps: numbers of steps among which the last pass chooses.
       early_steps: numbers of steps that the earlier passes mix.
       strength: of the prior weights, see ``Normal.minimise``, relative to the number of pixels.
+      block: side of the parts of the image that have weights of their own, blended where they overlap.
+      local_strength: how much these are drawn towards those of the whole image.
     """
 
     passes: tuple[tuple[Branch, ...], ...] = (
-        (Branch(5, 0.6, corrected=True), Branch(7, 1.0), Branch(3, 1.2)),
+        (Branch(5, 0.6, corrected=True), Branch(3, 1.2)),
         (Branch(1, 0.6), Branch(3, 1.0)),
     )
     window: int = 12
     levels: int = 2
-    steps: tuple[int, ...] = (1, 2, 3, 4, 6)
+    steps: tuple[int, ...] = (1, 2, 4, 6)
     early_steps: tuple[int, ...] = (1, 2)
     strength: float = 1e-3
+    block: int = 160
+    local_strength: float = 1e-3
 
     def describe(self) -> str:
         """Which networks and kernels these are, in words."""
@@ -86,7 +92,7 @@ class Setting:
 
 
 BEST = Setting()
-FAST = Setting(passes=((Branch(5, 0.6, corrected=True), Branch(3, 1.2)),), window=7, steps=(1, 2), early_steps=(1,))
+FAST = Setting(passes=BEST.passes[:1], window=7, steps=(1, 2))
 
 
 @dataclass(frozen=True)
@@ -166,27 +172,52 @@ def _one_pass(
     streams = [
         _outputs(fed, noisy, branches, steps, setting, run, tick) for fed, noisy in zip(run.fed, run.noisy, strict=True)
     ]
-    count, channels = streams[0].shape[:2]
     choices = _choices(len(branches), steps, levels, last)
-    prior = np.zeros(count)
+    prior = np.zeros(streams[0].shape[0])
     prior[: levels + 1] = 1.0
-    weights = np.zeros((len(choices), channels, count))
-    risks = np.zeros(len(choices))
-    pixels = run.noisy[0][0].size
-    for channel in range(channels):
-        divergences = np.mean(
-            [
-                np.tensordot((moved[:, channel] - streams[0][:, channel]).astype(np.float64), probe[channel], 2)
-                for moved, probe in zip(streams[1:], run.probes, strict=True)
-            ],
-            axis=0,
-        ) / (_PERTURBATION * run.sigma)
-        normal = Normal.of(streams[0][:, channel], run.noisy[0][channel], divergences, run.sigma)
-        for index, used in enumerate(choices):
-            weights[index, channel] = normal.minimise(prior, used, setting.strength * pixels + 4)
-            risks[index] += normal.risk(weights[index, channel]) / channels
-    mixed = [np.einsum("scm,mchw->schw", weights, stream, optimize=True).astype(np.float32) for stream in streams]
+    everywhere = (slice(None), slice(None))
+    pull = setting.strength * run.noisy[0][0].size + _LEAST_PULL
+    common, _ = _weights(run, streams, everywhere, choices, [[prior] * len(run.noisy[0])] * len(choices), pull)
+    blocks = Tiles.of(run.noisy[0].shape[1:], setting.block, setting.block // 3)
+    mixed = [np.zeros((len(choices), *run.noisy[0].shape), np.float32) for _ in streams]
+    total, risks = np.zeros(run.noisy[0].shape[1:], np.float32), np.zeros(len(choices))
+    for part in blocks.parts:
+        pull = setting.local_strength * blocks.ramp.size + _LEAST_PULL
+        weights, found = _weights(run, streams, part, choices, common, pull)
+        risks += found / len(blocks.parts)
+        total[part] += blocks.ramp
+        for stream, image in zip(streams, mixed, strict=True):
+            here = stream[:, :, *part]
+            image[:, :, *part] += blocks.ramp * np.einsum("scm,mchw->schw", weights, here, optimize=True)
+    for image in mixed:
+        image /= total
     return mixed, risks
+
+
+def _weights(
+    run: _Run,
+    streams: Sequence[Planes],
+    part: tuple[slice, slice],
+    choices: Sequence[NDArray[np.intp]],
+    prior: Any,
+    pull: float,
+) -> tuple[NDArray[np.float32], Small]:
+    """The best weights within a part of the image, shape (S, C, M), and the risks there, shape (S,)."""
+    channels = streams[0].shape[1]
+    weights = np.zeros((len(choices), channels, len(streams[0])))
+    risks = np.zeros(len(choices))
+    for channel in range(channels):
+        own = streams[0][:, channel, *part]
+        divergence = np.zeros(len(own))
+        for moved, probe in zip(streams[1:], run.probes, strict=True):
+            change = (moved[:, channel, *part] - own).astype(np.float64)
+            divergence += np.tensordot(change, probe[channel, *part], 2)
+        divergence /= len(run.probes) * _PERTURBATION * run.sigma
+        normal = Normal.of(own, run.noisy[0][channel, *part], divergence, run.sigma)
+        for index, used in enumerate(choices):
+            weights[index, channel] = normal.minimise(prior[index][channel], used, pull)
+            risks[index] += normal.risk(weights[index, channel]) / channels
+    return weights.astype(np.float32), risks
 
 
 def _outputs(

@@ -59,7 +59,7 @@ def bands(planes: Array, levels: int) -> Array:
 
 def apart(values: Array) -> Array:
     """The values, computed once and not again inside every expression that they enter."""
-    kept: Array = jax.lax.optimization_barrier(values)  # type: ignore[no-untyped-call]
+    kept: Array = jax.lax.optimization_barrier(values)
     return kept
 
 

@@ -24,6 +24,7 @@ TRAINED = ("gd", "adam")
 
 _SMALLEST_SIDE = 8
 _LARGEST_TILE = 576
+_OVERLAP = 48
 # Below this, in float32, perturbations by a tenth of sigma are rounding errors, and no image shows such noise.
 _NO_NOISE = 1e-5
 
@@ -138,7 +139,7 @@ def _in_tiles(
     image: NDArray[Any], sigma: float, setting: Setting, seed: int, report: Callable[[float], None]
 ) -> tuple[NDArray[Any], int, float, dict[str, Any]]:
     height, width, channels = image.shape
-    tiles = Tiles.of((height, width), _LARGEST_TILE)
+    tiles = Tiles.of((height, width), _LARGEST_TILE, _OVERLAP)
     total, done = len(tiles.corners) * products(setting, (*tiles.size, channels)), 0
     chosen: list[tuple[int, float]] = []
 
