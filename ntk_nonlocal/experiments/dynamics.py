@@ -77,7 +77,7 @@ def summarise(results: Results) -> list[Verdict]:
     steps = np.asarray(results.config["steps"])
     late = int(np.flatnonzero(steps <= 100)[-1])
     for architecture in results.config["architectures"]:
-        ntk, adam, standard = (distances(results, architecture, run) for run in ("ntk", "adam", "standard"))
+        ntk, standard = (distances(results, architecture, run) for run in ("ntk", "standard"))
         widest = max(ntk)
         fitted = slope({width: values[:, late] for width, values in ntk.items()})
         beyond = [int(step) for step, far in zip(steps, ntk[widest].mean(axis=0) > 0.1, strict=True) if far]
@@ -93,33 +93,42 @@ def summarise(results: Results) -> list[Verdict]:
                 + (f"by step {beyond[0]}." if beyond else f"at none of the {steps[-1]} steps."),
             )
         )
-        near = distances(results, architecture, "nearest")
-        adam_fit = slope({width: values[:, late] for width, values in near.items()})
-        gap = mean(near[widest][:, late].tolist())
-        verdicts.append(
-            Verdict(
-                5,
-                f"{architecture}: Adam's output does not approach the fixed filter's trajectory",
-                "it does not",
-                f"after {steps[late]} steps the nearest point of the trajectory is {gap} away at {widest} channels "
-                f"(gradient descent: {ntk[widest][:, late].mean():.3f} at its own step), ~ channels^{adam_fit}; "
-                f"{adam[widest][:, late].mean():.2f} away at the same step",
-                "holds" if gap.low > 2 * ntk[widest][:, late].mean() else "undecided",
-            )
-        )
-        weighted = distances(results, architecture, "weighted")
+        verdicts.append(_adam_verdict(results, architecture, int(steps[late]), late))
+        weighted = distances(results, architecture, "weighted")[widest][:, late].mean()
+        theta = standard[widest][:, late].mean()
         verdicts.append(
             Verdict(
                 2,
                 f"{architecture}: in the standard parametrisation with one step size gradient descent follows a "
                 "layer-weighted kernel instead of Theta",
                 "for one hidden layer its limit is the printed arc-cosine formula",
-                f"after {steps[late]} steps at {widest} channels {weighted[widest][:, late].mean():.3f} from the "
-                f"weighted kernel's trajectory, {standard[widest][:, late].mean():.3f} from that of Theta",
-                "holds" if weighted[widest][:, late].mean() < standard[widest][:, late].mean() else "contradicted",
+                f"after {steps[late]} steps at {widest} channels {weighted:.3f} from the weighted kernel's trajectory, "
+                f"{theta:.3f} from that of Theta",
+                "holds" if weighted < 0.9 * theta else ("undecided" if weighted < 1.1 * theta else "contradicted"),
+                "Where all hidden layers have the same fan-in the two kernels hardly differ but for the first layer.",
             )
         )
     return verdicts
+
+
+def _adam_verdict(results: Results, architecture: str, step: int, late: int) -> Verdict:
+    gd, adam, near = (
+        {width: values[:, late] for width, values in distances(results, architecture, run).items()}
+        for run in ("ntk", "adam", "nearest")
+    )
+    widest = max(gd)
+    fitted, gap, own = slope(adam), mean(adam[widest]), mean(gd[widest])
+    apart = gap.low > 2 * own.high
+    return Verdict(
+        5,
+        f"{architecture}: Adam's output does not approach the fixed filter's trajectory as the width grows",
+        "it does not",
+        f"after {step} steps {gap} away at {widest} channels, ~ channels^{fitted} (gradient descent: {own.value:.2f}, "
+        f"~ channels^{slope(gd)})",
+        "holds" if apart and fitted.high > -0.25 else "undecided",
+        f"The nearest point of the trajectory, whenever it comes, is {near[widest].mean():.2f} away: both end in the "
+        "noisy image.",
+    )
 
 
 def draw(results: Results, folder: Path) -> list[str]:

@@ -90,11 +90,11 @@ def summarise(results: Results) -> list[Verdict]:
 def draw(results: Results, folder: Path) -> list[str]:
     """The first three eigenvectors for every case, and the energy shares."""
     with figure(folder, "features-vectors", (9.4, 6.2), 4, 6) as (_, axes):
-        for row, (source, optimizer) in zip(axes, _CASES, strict=True):
+        for place, (row, (source, optimizer)) in enumerate(zip(axes, _CASES, strict=True)):
             run = results.select(input=source, optimizer=optimizer)[0]
             for offset, when in ((0, "before"), (3, "after")):
                 for index in range(3):
-                    title = f"{when}, {index + 1}" if row is axes[0] else ""
+                    title = f"{when} training, {index + 1}" if place == 0 else ""
                     show_signed(row[offset + index], run[when][:, :, index].astype(np.float32), title)
             row[0].set_ylabel(f"{LABELS[optimizer]}\nfrom {LABELS[source]}")
     with figure(folder, "features-energy", (5.2, 3.4)) as (_, axes):
@@ -108,7 +108,7 @@ def draw(results: Results, folder: Path) -> list[str]:
                           label=label)  # fmt: skip
         axis.plot([], [], "k:", label="before training")
         axis.set_xlabel("leading eigenvectors")
-        axis.set_ylabel("share of the clean picture's energy")
+        axis.set_ylabel("share of the clean picture's energy\nbeside its mean")
         axis.set_ylim(0, 1)
         axis.legend()
     return ["features-vectors", "features-energy"]
