@@ -37,7 +37,7 @@ IMAGES = {
     "bundled": None,
 }
 SIGMAS = (25, 15, 50)
-METHODS = ("noisy", "nlm", "tv", "bm3d", "ntk", "ntk blind", "ntk fast")
+METHODS = ("noisy", "nlm", "tv", "ntk", "bm3d", "ntk fast", "ntk blind")
 
 
 def clean_image(name: str, data: Path) -> Any:

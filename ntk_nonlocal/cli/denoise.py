@@ -58,7 +58,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help="noise level in 8-bit units, such as 10 (default: auto, estimated; 0 leaves the image as it is)",
     )  # fmt: skip
     add("--method", choices=_METHODS, default="ntk", help="see above (default: ntk)")
-    add("--fast", action="store_true", help="ntk in one pass and a small window: about 6 times as fast, 0.3 dB worse")
+    add("--fast", action="store_true", help="ntk in one pass and a small window: about 5 times as fast, 0.3 dB worse")
     add("--compare", type=Path, metavar="FIGURE", help="also write a side-by-side figure (.png, .pdf or .svg)")
     add("--json", action="store_true", help="print what was done as JSON, one object per image")
     add("--steps", type=parsing.whole_number(1), metavar="N", help="gd and adam: the most training steps (2000)")

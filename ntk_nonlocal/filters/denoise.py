@@ -80,7 +80,7 @@ def denoise(
     Methods:
       "ntk": the infinitely wide network in closed form, without training (``ntk_nonlocal.filters.closed_form``).
       "nlm": non-local means of scikit-image (patches of 5, distance 10, h = 0.6 sigma).
-      "tv": total variation (Chambolle 2004) of scikit-image, weight 1.1 sigma.
+      "tv": total variation (Chambolle 2004) of scikit-image, weight 0.9 sigma.
       "bm3d": block matching (Dabov et al. 2007), the optional extra "bm3d"; its licence allows non-commercial use only.
       "gd": a finite network fed the noisy image and trained on it by gradient descent.
       "adam": a finite network fed noise and trained on the noisy image by Adam: the deep image prior (Ulyanov et al.
@@ -90,7 +90,7 @@ def denoise(
       noisy: shape (H, W) or (H, W, C), at least 8x8; see :func:`ntk_nonlocal.images.as_noisy_image`.
       sigma: standard deviation of the noise on the [0, 1] scale; estimated from the image where it is None
         (:func:`ntk_nonlocal.noise.estimate_sigma` says when that fails). Zero gives the image back.
-      fast: for "ntk": one pass in a smaller window; about six times as fast, for about 0.3 dB.
+      fast: for "ntk": one pass in a smaller window; about five times as fast, for about 0.3 dB.
       seed: of the probes of "ntk" and of the weights and input of trained networks.
       architecture: for "gd" and "adam"; ``autoencoder(levels=3)`` unless given.
       width: for "gd" and "adam": channels of the hidden layers, 64 unless given.

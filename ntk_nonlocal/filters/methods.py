@@ -32,7 +32,7 @@ def tv(noisy: Image, sigma: float) -> tuple[Image, dict[str, Any]]:
     """Total variation (Rudin, Osher & Fatemi 1992; the algorithm of Chambolle 2004)."""
     from skimage.restoration import denoise_tv_chambolle
 
-    settings = {"weight": 1.1 * sigma}
+    settings = {"weight": 0.9 * sigma}
     return denoise_tv_chambolle(noisy, channel_axis=2, **settings), settings  # type: ignore[no-untyped-call]
 
 
