@@ -80,7 +80,7 @@ def summarise(results: Results) -> list[Verdict]:
         ntk, standard = (distances(results, architecture, run) for run in ("ntk", "standard"))
         widest = max(ntk)
         fitted = slope({width: values[:, late] for width, values in ntk.items()})
-        beyond = [int(step) for step, far in zip(steps, ntk[widest].mean(axis=0) > 0.1, strict=True) if far]
+        far = [f"{value:.3f} after {step}" for step, value in zip(steps, ntk[widest].mean(axis=0), strict=True)]
         verdicts.append(
             Verdict(
                 1,
@@ -89,8 +89,7 @@ def summarise(results: Results) -> list[Verdict]:
                 f"after {steps[late]} steps distance {mean(ntk[widest][:, late].tolist())} at {widest} channels, "
                 f"~ channels^{fitted}",
                 "holds" if fitted.high < -0.25 else ("holds in part" if fitted.high < 0 else "contradicted"),
-                f"At {widest} channels the distance passes 0.1 "
-                + (f"by step {beyond[0]}." if beyond else f"at none of the {steps[-1]} steps."),
+                f"At {widest} channels the distance is " + ", ".join(far) + ".",
             )
         )
         verdicts.append(_adam_verdict(results, architecture, int(steps[late]), late))

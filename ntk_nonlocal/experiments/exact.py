@@ -9,13 +9,15 @@ import numpy as np
 
 from ntk_nonlocal.plotting import BLACK, show_image
 
-from .drawing import MARKERS, SEQUENCE, figure, network_name
+from .drawing import LABELS, MARKERS, SEQUENCE, figure, network_name
 from .experiment import Preset, Results, Verdict, setting
 from .measures.closed_form import Limit, LowRank, Shown, Theory, low_rank, shown, theory
 from .parts import Part
 from .pictures import Picture, Pictures
+from .published import POSTER_PSNR
 
 TITLE = "Exact infinitely wide networks over the whole trajectory, against Nystrom"
+_POSTER = {LABELS[network]: POSTER_PSNR["image", "gd", network] for network in ("autoencoder", "unet", "vanilla_cnn")}
 _SAMPLING = {"columns": "columns, as the paper", "gaussian": "random sketch"}
 
 
@@ -80,6 +82,21 @@ def summarise(results: Results) -> list[Verdict]:
                 "A negative cost is a gain: a low rank regularises too.",
             )
         )
+    best = {
+        network_name(architecture): float(np.max(results.one("theory", architecture=architecture)["psnr"]))
+        for architecture in results.config["architectures"]
+    }
+    order = sorted(best, key=lambda name: -best[name])
+    published = sorted(best, key=lambda name: -_POSTER[name])
+    verdicts.append(
+        Verdict(
+            4,
+            "gradient descent from the noisy image: which network is best",
+            " > ".join(f"{name} {_POSTER[name]} dB" for name in published),
+            " > ".join(f"{name} {best[name]:.1f} dB" for name in order) + " (exact limits at their best steps)",
+            "holds" if order == published else "contradicted",
+        )
+    )
     return verdicts
 
 
@@ -104,7 +121,7 @@ def draw(results: Results, folder: Path) -> list[str]:
             axis.set_xlabel("steps")
             axis.set_title(network_name(architecture))
         axes[0, 0].set_ylabel("PSNR [dB]")
-        drawn.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+        drawn.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     picture = results.one("shown")
     with figure(folder, "exact-images", (2.1 * (2 + len(architectures)), 2.6), 1, 2 + len(architectures)) as (_, axes):
         show_image(axes[0, 0], picture["clean"], "clean")

@@ -150,7 +150,7 @@ def summarise(results: Results) -> list[Verdict]:
     if gains[smooth] > gains[texture]:
         outcome = "holds" if gains[smooth] > 0 > gains[texture] else "holds in part"
     runs = [find(results, smooth, auto, source, "adam") for source in _INPUTS]
-    if gains[smooth] < 0 and any(run is not None and np.argmax(run["psnr"]) == len(run["psnr"]) - 1 for run in runs):
+    if gains[smooth] < 0 and any(run is not None and np.argmax(run["psnr"]) > 0.8 * len(run["psnr"]) for run in runs):
         outcome = "undecided"
     verdicts.append(
         Verdict(
@@ -159,7 +159,7 @@ def summarise(results: Results) -> list[Verdict]:
             "better on House (31.1 against 28.9 dB), worse on Baboon",
             f"{gains[smooth]:+.1f} dB on {smooth}, {gains[texture]:+.1f} dB on {texture}",
             outcome,
-            "Adam was still rising after its last step." if outcome == "undecided" else "",
+            "Adam had its best step among its last: it may still be rising." if outcome == "undecided" else "",
         )
     )
     return verdicts
