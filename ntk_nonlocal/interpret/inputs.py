@@ -14,7 +14,8 @@ from jax.typing import ArrayLike
 
 
 def checked_input(network_input: ArrayLike) -> Array:
-    """The network input as a float array (H, W, C), after checking it; float64 without 64-bit JAX becomes float32, with a warning."""
+    """The network input as a float array (H, W, C), after checking it; float64 without 64-bit JAX becomes float32,
+    with a warning."""
     given = network_input if isinstance(network_input, jax.Array) else np.asarray(network_input)
     if not jnp.issubdtype(given.dtype, jnp.floating):
         raise ValueError(f"network_input must be a floating-point array, got {given.dtype}; divide 8-bit values by 255")

@@ -17,7 +17,7 @@ from .inputs import checked_input
 from .lag import memory
 from .lag.demand import Lags
 from .lag.duals import dual
-from .lag.kernel import Kind, LagKernel, MemoryPlan, all_values, fill_stores, find_corrections
+from .lag.kernel import Kind, LagKernel, MemoryPlan, Weights, all_values, fill_stores, find_corrections
 from .lag.slices import lag_rule
 from .lag.stores import with_stores
 from .lag.window import WindowKernel, window_fits
@@ -51,8 +51,8 @@ def tangent_kernel(
         wherever it has rules for all layers, and logs its choice.
       window: R multiplies the kernel by (1 - |t_y| / R)+ (1 - |t_x| / R)+ of the displacement t of a pair, a
         positive-definite taper; cost and memory are then linear in the number of pixels ("lag" only).
-      layer_weights: (weights, biases) factor of every convolution's part, in the order of ``convolutions(architecture)``;
-        see ``standard_layer_weights`` ("lag" and "ntk" only).
+      layer_weights: (weights, biases) factor of every convolution's part, in the order of
+        ``convolutions(architecture)``; see ``standard_layer_weights`` ("lag" and "ntk" only).
       memory_plan: "recompute" evaluates the slices in every product; "keep" holds half of the matrix; "matrix" all of
         it; "auto" recomputes, and what makes many products (trajectories, spectra) first keeps what the budget allows.
       memory_budget: bytes; None is half of what the device has free.
@@ -95,7 +95,7 @@ def _lag_kernel(
     budget: int | None,
     mesh: Mesh | None,
 ) -> KernelOperator:
-    weights = ()
+    weights: Weights = ()
     placed = convolutions(serial)
     if layer_weights is not None:
         if kind != "ntk":
@@ -109,9 +109,11 @@ def _lag_kernel(
         row_lags = -(-row_lags // mesh.size)
     input_size = (image.shape[0], image.shape[1])
     itemsize = image.dtype.itemsize
-    store_blocks = () if columns is not None else memory.plan_stores(serial, input_size, kind, itemsize, budget)
+    store_blocks, stored = (
+        memory.plan_stores(serial, input_size, kind, itemsize, budget) if columns is None else ((), 0)
+    )
     evaluated = as_serial(with_stores(serial)) if store_blocks else serial
-    block = memory.choose_block(evaluated, input_size, row_lags, columns, itemsize, budget)
+    block = memory.choose_block(evaluated, input_size, row_lags, columns, itemsize, budget, stored)
     if mesh is not None and not isinstance(image, jax.core.Tracer):
         image = jax.device_put(np.asarray(image), NamedSharding(mesh, PartitionSpec()))
     corrections = find_corrections(image, serial)

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Any
 
 import jax.numpy as jnp
@@ -73,7 +75,8 @@ class LagAxis:
         return left % self.length, right % self.length
 
     def take(self, values: Array, index: Index, axis: int) -> Array:
-        """Elements of ``values``, whose axes ``axis`` and ``axis + 1`` are this one's, at flat indices (lags, positions)."""
+        """Elements of ``values``, whose axes ``axis`` and ``axis + 1`` are this one's, at flat indices (lags,
+        positions)."""
         shape = values.shape
         flat = values.reshape(*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :])
         return jnp.take(flat, index.reshape(-1), axis=axis, mode="clip").reshape(
@@ -165,6 +168,7 @@ class DenseAxis:
             column = jnp.asarray(np.broadcast_to(weight, source.shape), values.dtype)[:, None]
             term = column * jnp.take(values, source, axis=axis, mode="clip")
             total = term if total is None else total + term
+        assert total is not None
         right = jnp.asarray(matrix[places], values.dtype)
         return lax.dot_general(total, right, (((axis + 1,), (1,)), ((), ())), precision="highest")
 
@@ -237,14 +241,12 @@ def box_sum(values: Array, axes: tuple[int, ...], radius: int) -> Array:
             total = total + window(values, shift, length - 1)
         return total
     # from the sums of 1, 2, 4, ... neighbours, by the binary digits of the length
-    total, covered, power = None, 0, values
+    parts, covered, power = [], 0, values
     for digit in range(math.ceil(math.log2(length + 1))):
         size = 1 << digit
         if length & size:
-            part = window(power, covered, length - 1)
-            total = part if total is None else total + part
+            parts.append(window(power, covered, length - 1))
             covered += size
         if 2 * size <= length:
             power = window(power, 0, 2 * size - 1) + window(power, size, 2 * size - 1)
-    assert total is not None
-    return total
+    return reduce(add, parts)

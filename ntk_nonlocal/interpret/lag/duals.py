@@ -1,8 +1,8 @@
 """What a pointwise nonlinearity does to the covariance of a pair of pixels.
 
-The engine does not carry the covariance S of a pair but its distance to the mean variance, D = (q_i + q_j) / 2 - S. For two
-pixels whose patches are nearly parallel S loses in float32 just what the angle between them needs, and D does not:
-D comes from differences of pixels, is summed from non-negative terms, and is exactly zero for equal patches.
+The engine does not carry the covariance S of a pair but its distance to the mean variance, D = (q_i + q_j) / 2 - S.
+For two pixels whose patches are nearly parallel S loses in float32 just what the angle between them needs, and D does
+not: D comes from differences of pixels, is summed from non-negative terms, and is exactly zero for equal patches.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ def _root_and_inverse(variance: Array) -> tuple[Array, Array]:
 def _rectifier(difference: Array, variance: Array, pair: PairOf, nonnegative: bool) -> tuple[Array, Array]:
     """(D', derivative covariance) of max(x, 0): the arc-cosine kernels of order one and zero (Cho and Saul 2009).
 
-    With n = sqrt(q_i q_j) and cos t = S / n: K = S / 2 + n (sin t - t cos t) / (2 pi), so that D' = D / 2 minus the same
-    term; and n - S = D - (sqrt(q_i) - sqrt(q_j))^2 / 2 is free of cancellation. For S < 0 both follow from pi - t.
+    With n = sqrt(q_i q_j) and cos t = S / n: K = S / 2 + n (sin t - t cos t) / (2 pi), so that D' = D / 2 minus the
+    same term; and n - S = D - (sqrt(q_i) - sqrt(q_j))^2 / 2 is free of cancellation. For S < 0 both follow from pi - t.
     """
     left, right = pair(variance)
     (root_i, inverse_i), (root_j, inverse_j) = (_root_and_inverse(end) for end in (left, right))

@@ -1,8 +1,8 @@
 """The exact kernel of a whole image as an operator, evaluated block of lags by block of lags.
 
-A product needs every slice once, each in two roles: K[i, j] V[j] adds to row i, and K[i, j] V[i] to row j, so that half of the
-lags suffice. Slices are evaluated anew in every product (the least memory), or kept. Blocks are independent: on a mesh
-of devices each takes its share, and one sum at the end joins them.
+A product needs every slice once, each in two roles: K[i, j] V[j] adds to row i, and K[i, j] V[i] to row j, so that
+half of the lags suffice. Slices are evaluated anew in every product (the least memory), or kept. Blocks are
+independent: on a mesh of devices each takes its share, and one sum at the end joins them.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ MemoryPlan = Literal["auto", "recompute", "keep", "matrix"]
 class BlockedKernel(KernelOperator):
     """The exact kernel of an architecture on one network input, without its matrix.
 
-    ``image`` is the network input (H, W, C); ``corrections`` belong to the resampling layers (see ``slices``). ``block``
-    row lags are evaluated at once. ``kept`` holds the values of all blocks, where memory allows. ``weights`` multiplies the
-    convolutions' parts. ``mesh``, if any, is what the blocks are spread over.
+    ``image`` is the network input (H, W, C); ``corrections`` belong to the resampling layers (see ``slices``).
+    ``block`` row lags are evaluated at once. ``kept`` holds the values of all blocks, where memory allows.
+    ``weights`` multiplies the convolutions' parts. ``mesh``, if any, is what the blocks are spread over.
     """
 
     image: Array
@@ -160,9 +160,7 @@ def _plan(
     stores: Stores,
 ) -> Plan:
     margin = margin_of(architecture)
-    return Plan(
-        0, margin, kind == "ntk", _alive(image), dict(weights), dict(corrections), stores=dict(stores)
-    )
+    return Plan(0, margin, kind == "ntk", _alive(image), dict(weights), dict(corrections), stores=dict(stores))
 
 
 @partial(jax.jit, static_argnums=(2, 3, 4, 5))
@@ -209,7 +207,8 @@ def _alive(image: Array) -> Array:
 
 # --- sums over blocks ------------------------------------------------------------------------------------------------
 
-Add = Callable[[Any, Any, Array, Any, Array, Array], Array]
+# (operator, operands, sum so far, the block's values, its index) -> sum
+Add = Callable[[Any, Any, Array, Array, Array], Array]
 
 
 def sum_blocks(op: BlockedKernel, add: Add, operands: Any, start: Array) -> Array:
@@ -292,7 +291,7 @@ def _matrix(op: LagKernel) -> Array:
     values = values.reshape(-1, width, width)
     i, j = np.meshgrid(np.arange(height), np.arange(height), indexing="ij")
     stored = (j - i) % height <= height // 2
-    place = np.where(stored, axis.place(i, j), axis.place(j, i))
+    place: Any = np.where(stored, axis.place(i, j), axis.place(j, i))
     pairs = jnp.take(values, place, axis=0)
     pairs = jnp.where(stored[:, :, None, None], pairs, pairs.swapaxes(2, 3))
     return pairs.transpose(0, 2, 1, 3).reshape(height * width, height * width)

@@ -15,10 +15,12 @@ logger = logging.getLogger(__name__)
 
 # The share of the free memory that is used unless a budget is given.
 _SHARE = 0.5
-# Arrays of the largest layer's size that live at the same time (measured; D and Theta before and after, and a temporary).
+# Arrays of the largest layer's size that live at the same time (measured; D and Theta before and after, and a
+# temporary).
 _LIVE = 6
-# Elements of one layer at which blocks are large enough for their overhead to vanish, and still small for the caches.
+# Elements of one layer above which the caches no longer help, and what that costs (measured).
 _ENOUGH = 1 << 20
+_BEYOND_CACHE = 1.35
 # Work that every block costs besides its elements, in elements.
 _OVERHEAD = 1 << 15
 
@@ -88,22 +90,29 @@ def block_bytes(architecture: Serial, size: tuple[int, int], block: int, columns
 
 
 def choose_block(
-    architecture: Serial, size: tuple[int, int], row_lags: int, columns: Lags | None, itemsize: int, given: int | None
+    architecture: Serial,
+    size: tuple[int, int],
+    row_lags: int,
+    columns: Lags | None,
+    itemsize: int,
+    given: int | None,
+    reserved: int,
 ) -> int:
-    """How many row lags to evaluate at once: the fastest number whose memory the budget allows.
+    """How many row lags to evaluate at once: the fastest number that the budget, less ``reserved`` bytes, allows.
 
     Raises:
       ValueError: not even one row lag fits.
     """
     smallest = block_bytes(architecture, size, 1, columns, itemsize)
-    check("the exact kernel, one row lag at a time,", smallest, given)
-    free = budget(given)
+    check("the exact kernel, one row lag at a time,", smallest + reserved, given)
+    free = budget(given) - reserved
     best, best_cost = 1, float("inf")
     for block in range(1, row_lags + 1):
         elements = layer_elements(architecture, size, Lags(0, block, block), columns)
-        if block > 1 and (max(elements) > _ENOUGH * 4 or _LIVE * itemsize * max(elements) > free):
+        if block > 1 and (max(elements) > 32 * _ENOUGH or _LIVE * itemsize * max(elements) > free):
             break
-        cost = -(-row_lags // block) * (sum(elements) + _OVERHEAD * len(elements))
+        slower = _BEYOND_CACHE if max(elements) > _ENOUGH else 1.0
+        cost = -(-row_lags // block) * (slower * sum(elements) + _OVERHEAD * len(elements))
         if cost < best_cost:
             best, best_cost = block, cost
     report(
@@ -112,15 +121,18 @@ def choose_block(
     return best
 
 
-def plan_stores(architecture: Serial, size: tuple[int, int], kind: str, itemsize: int, given: int | None) -> tuple[int, ...]:
-    """How many lags at a time to fill each Downsample's store with; nothing where a quarter of the budget is too little."""
+def plan_stores(
+    architecture: Serial, size: tuple[int, int], kind: str, itemsize: int, given: int | None
+) -> tuple[tuple[int, ...], int]:
+    """How many lags at a time to fill each Downsample's store with (none where half of the budget is too little),
+    and the bytes of the stores."""
     free = budget(given)
     ways = paths(architecture)
     arrays = 2 if kind == "ntk" else 1
     total = sum(store_elements(way, size)[0] for way in ways) * arrays * itemsize
     report("storing the kernel behind every Downsample", total, free)
-    if not ways or total > free // 4:
-        return ()
+    if not ways or total > free // 2:
+        return (), 0
     blocks = []
     for way in ways:
         lags = size[0] // store_elements(way, size)[1] // 2 + 1
@@ -132,9 +144,9 @@ def plan_stores(architecture: Serial, size: tuple[int, int], kind: str, itemsize
             if -(-lags // block) < -(-lags // best):
                 best = block
         if _LIVE * itemsize * _path_elements(way, size, best) > free // 2:
-            return ()
+            return (), 0
         blocks.append(best)
-    return tuple(blocks)
+    return tuple(blocks), total
 
 
 def _path_elements(path: list[tuple[Layer, str]], size: tuple[int, int], block: int) -> int:

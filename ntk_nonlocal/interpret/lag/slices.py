@@ -1,16 +1,17 @@
 """Slices of the exact kernel, and what every layer does to them.
 
-A slice holds all pairs of pixels of some row lags (see ``axes``). Layer by layer it carries D = (q_i + q_j) / 2 - S, where
-S is the covariance of the pre-activations and q its diagonal (see ``duals`` for why), and the tangent kernel Theta of
-the layers so far (Jacot et al. 2018; for convolutions Arora et al. 2019, Novak et al. 2019):
+A slice holds all pairs of pixels of some row lags (see ``axes``). Layer by layer it carries D = (q_i + q_j) / 2 - S,
+where S is the covariance of the pre-activations and q its diagonal (see ``duals`` for why), and the tangent kernel
+Theta of the layers so far (Jacot et al. 2018; for convolutions Arora et al. 2019, Novak et al. 2019):
 
     convolution   S' = s2 mean over the window of S + b2,  Theta' = s2 mean over the window of Theta + S'
     nonlinearity  S' = E[phi(u) phi(v)],                   Theta' = Theta * E[phi'(u) phi'(v)]
     resampling    S' = A S A^T,                            Theta' = A Theta A^T
     concatenation and sum: the branches' mean, weighted by channels, and sum
 
-Arrays reach as far beyond the image's edges as the convolutions to come need. With zero padding, S and Theta are zero for a
-pair that is not inside, and D is half the variance of the end that is; with circular padding the image is continued.
+Arrays reach as far beyond the image's edges as the convolutions to come need. With zero padding, S and Theta are zero
+for a pair that is not inside, and D is half the variance of the end that is; with circular padding the image is
+continued.
 """
 
 from __future__ import annotations
@@ -47,9 +48,9 @@ from .duals import dual
 class Slices:
     """The pairs of some lags behind some layer.
 
-    ``difference`` is D and ``tangent`` Theta (None while it is zero), both of shape (row lags, row positions, ...), reaching
-    ``pad`` positions beyond the edges; ``variance`` is q as a table (h, w); ``signal`` is what validation knows there.
-    ``bordered`` says that D and Theta have their values for pairs outside the image already.
+    ``difference`` is D and ``tangent`` Theta (None while it is zero), both of shape (row lags, row positions, ...),
+    reaching ``pad`` positions beyond the edges; ``variance`` is q as a table (h, w); ``signal`` is what validation
+    knows there. ``bordered`` says that D and Theta have their values for pairs outside the image already.
     """
 
     difference: Array
@@ -121,8 +122,8 @@ class Slices:
 class Plan:
     """One evaluation: where the block starts, how the columns are stored, and what is known beforehand.
 
-    ``corrections`` holds, for each resampling layer by position, the diagonal of A D A^T; an evaluation near the diagonal
-    (columns by lag, with lag zero) finds it, the others need it. ``weights`` multiplies the part of each
+    ``corrections`` holds, for each resampling layer by position, the diagonal of A D A^T; an evaluation near the
+    diagonal (columns by lag, with lag zero) finds it, the others need it. ``weights`` multiplies the part of each
     convolution's (weights, biases) in the tangent kernel. ``alive`` is a traced truth, see :func:`separate`.
     ``stores`` holds the kernel behind each Downsample, see ``stores``.
     """
@@ -146,9 +147,9 @@ class Plan:
 def separate(slices: Slices, step: Callable[[Slices], Slices], plan: Plan) -> Slices:
     """``step(slices)``, computed once and stored.
 
-    XLA's CPU compiler fuses an elementwise expression into every shifted read of a convolution's window, and so evaluates
-    it up to k^2 times (an optimisation barrier is gone before it fuses); it does not reach into a conditional. The
-    condition always holds, which the compiler cannot know. Elsewhere a barrier does.
+    XLA's CPU compiler fuses an elementwise expression into every shifted read of a convolution's window, and so
+    evaluates it up to k^2 times (an optimisation barrier is gone before it fuses); it does not reach into a
+    conditional. The condition always holds, which the compiler cannot know. Elsewhere a barrier does.
     """
     described: list[Slices] = []
 
@@ -168,20 +169,23 @@ def separate(slices: Slices, step: Callable[[Slices], Slices], plan: Plan) -> Sl
     return replace(described[-1], difference=difference, tangent=tangent)
 
 
-def input_slices(image: Array, rows: LagAxis, columns: Axis, extent: Extent) -> Slices:
+def input_slices(image: Array, extent: Extent, plan: Plan) -> Slices:
     """The network input (H, W, C): D = |x_i - x_j|^2 / (2 C)."""
     height, width, channels = image.shape
     zero = jnp.zeros((), image.dtype)
     variance = jnp.mean(jnp.square(image), axis=-1)
     signal = Signal("raw", size=(height, width))
-    blank = Slices(zero, None, variance, rows, columns, signal, extent.pad, extent.padding, bordered=True)
-    total = None
-    for channel in range(channels):
-        left, right = blank.pair(image[:, :, channel])
-        square = jnp.square(left - right)
-        total = square if total is None else total + square
-    assert total is not None
-    return replace(blank, difference=total * (0.5 / channels))
+    axes = plan.axes(extent, (height, width))
+    blank = Slices(zero, None, variance, *axes, signal, extent.pad, extent.padding, bordered=True)
+
+    def step(before: Slices) -> Slices:
+        total = zero
+        for channel in range(channels):
+            left, right = before.pair(image[:, :, channel])
+            total = total + jnp.square(left - right)
+        return replace(before, difference=total * (0.5 / channels))
+
+    return separate(blank, step, plan)
 
 
 @singledispatch
@@ -221,19 +225,23 @@ def _dual_variance(layer: Nonlinearity, slices: Slices) -> Array:
 def _(layer: Conv, slices: Slices, position: str, plan: Plan, extent: Extent) -> Slices:
     radius = layer.kernel_size // 2
     scale = layer.weight_std**2 / layer.kernel_size**2
-    axes = (slices.rows.position_axes(0), slices.columns.position_axes(2))
-
-    def window(values: Array) -> Array:
-        for moved in axes if radius else ():
-            values = box_sum(values, moved, radius)
-        return values * jnp.asarray(scale, values.dtype)
-
     variance = layer.weight_std**2 * box_image(slices.variance, layer) + layer.bias_std**2
     signal = layer.propagate(slices.signal, position)
     if radius and not slices.bordered and slices.padding == "zero":
         slices = separate(slices, Slices.border, plan)
     pad = computed_pad(layer, extent) if radius else slices.pad
-    result = slices.map(window, variance=variance, signal=signal, pad=pad, bordered=False)
+    if radius:
+        along_rows = slices.rows.position_axes(0)
+        along_columns = slices.columns.position_axes(2)
+
+        def rows_first(before: Slices) -> Slices:
+            return before.map(lambda values: box_sum(values, along_rows, radius))
+
+        # a small window's sum is faster in one go than through the memory twice
+        slices = rows_first(slices) if radius == 1 else separate(slices, rows_first, plan)
+        slices = slices.map(lambda values: box_sum(values, along_columns, radius))
+    result = slices.map(lambda values: values * jnp.asarray(scale, values.dtype))
+    result = replace(result, variance=variance, signal=signal, pad=pad, bordered=False)
     if plan.tangent:
         weight, bias = plan.weights.get(position, (1.0, 1.0))
         own = weight * result.covariance() + (bias - weight) * layer.bias_std**2
@@ -262,9 +270,13 @@ def _(layer: Downsample | Upsample, slices: Slices, position: str, plan: Plan, e
         plan.corrections[position] = diagonal_of(result.difference, result)
     correction = plan.corrections[position]
     left, right = result.pair(correction)
-    # what cancels on the diagonal must leave nothing there: an angle is the square root of it
+    # an angle is the square root of what is left here: nothing may be left of what cancels, on the diagonal and for
+    # pixels with equal patches
     same = jnp.asarray(rows.same(extent.pad))[:, :, None, None] & columns.same(extent.pad)
-    difference = jnp.where(same, 0, jnp.maximum(result.difference - 0.5 * (left + right), 0))
+    inside = 0.5 * (left + right)
+    difference = result.difference - inside
+    rounding = 8 * float(jnp.finfo(difference.dtype).eps) * inside
+    difference = jnp.where(same | (difference <= rounding), 0, difference)
     variance = resample_image(slices.variance, layer) - correction
     return replace(result, difference=difference, variance=variance)
 
@@ -348,6 +360,4 @@ def evaluate(architecture: Serial, image: Array, plan: Plan, rows: Lags, columns
     """The slices of the output at the given lags."""
     wanted = Extent(rows, columns)
     extent = needed(architecture, wanted)
-    size = (image.shape[0], image.shape[1])
-    start = input_slices(image, *plan.axes(extent, size), extent)
-    return lag_rule(architecture, start, "", plan, wanted)
+    return lag_rule(architecture, input_slices(image, extent, plan), "", plan, wanted)

@@ -1,8 +1,8 @@
 """The exact kernel inside a search window, for images of any size.
 
-``LagKernel`` with a window multiplies the full kernel by the triangle (1 - |t_y| / R)+ (1 - |t_x| / R)+ of the displacement t. The
-triangle is positive definite, and so is the product (Schur); cutting the kernel off at R would not be. Only lags
-|t| < R are computed, so time and memory grow linearly with the number of pixels.
+``LagKernel`` with a window multiplies the full kernel by the triangle (1 - |t_y| / R)+ (1 - |t_x| / R)+ of the
+displacement t. The triangle is positive definite, and so is the product (Schur); cutting the kernel off at R would
+not be. Only lags |t| < R are computed, so time and memory grow linearly with the number of pixels.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from ...operators import static_field
+from .axes import change_padding
 from .demand import Lags
 from .kernel import BlockedKernel, evaluated_block, replicated, sum_blocks
-from .slices import change_padding
 
 # Columns of the window that one compiled sum covers.
 _GROUP = 9
@@ -99,7 +99,7 @@ def _product(op: WindowKernel, columns: Array) -> Array:
                 right = right + part[None, :, k, at : at + width] * source[:, :, at : at + width]
             return left, right
 
-        zero = jnp.zeros_like(vectors)
+        zero = jnp.zeros((vectors.shape[0], height, width), vectors.dtype)
         return lax.fori_loop(0, groups, group, (zero, zero))
 
     def add(op: WindowKernel, padded: Array, out: Array, values: Array, index: Array) -> Array:
@@ -107,9 +107,9 @@ def _product(op: WindowKernel, columns: Array) -> Array:
             lag = index * op.block + b
             used = lag < op.row_lags
             ahead = lax.dynamic_slice_in_dim(padded, lag, height, 1)
-            left, right = one_lag(jnp.where(used, values[b], 0), ahead, padded[:, :height])
-            out = out.at[:, :height].add(left)
-            moved = lax.dynamic_slice_in_dim(out, lag, height, 1) + jnp.where(lag > 0, right, 0)
+            left, right = one_lag(values[b], ahead, padded[:, :height])
+            out = out.at[:, :height].add(jnp.where(used, left, 0))
+            moved = lax.dynamic_slice_in_dim(out, lag, height, 1) + jnp.where(used & (lag > 0), right, 0)
             out = lax.dynamic_update_slice_in_dim(out, moved, lag, 1)
         return out
 
