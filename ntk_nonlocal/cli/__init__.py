@@ -175,8 +175,8 @@ def _compile_cache(wanted: bool) -> Iterator[None]:
     before = {name: getattr(jax.config, name) for name in settings}
     try:
         for name, value in settings.items():
-            jax.config.update(name, value)  # type: ignore[no-untyped-call]
+            jax.config.update(name, value)
         yield
     finally:
         for name, value in before.items():
-            jax.config.update(name, value)  # type: ignore[no-untyped-call]
+            jax.config.update(name, value)

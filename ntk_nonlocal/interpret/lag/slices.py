@@ -275,7 +275,7 @@ def _(layer: Downsample | Upsample, slices: Slices, position: str, plan: Plan, e
     same = jnp.asarray(rows.same(extent.pad))[:, :, None, None] & columns.same(extent.pad)
     inside = 0.5 * (left + right)
     difference = result.difference - inside
-    rounding = 8 * float(jnp.finfo(difference.dtype).eps) * inside
+    rounding = 8 * float(np.finfo(np.dtype(difference.dtype)).eps) * inside
     difference = jnp.where(same | (difference <= rounding), 0, difference)
     variance = resample_image(slices.variance, layer) - correction
     return replace(result, difference=difference, variance=variance)
