@@ -67,6 +67,7 @@ def summarise(results: Results) -> list[Verdict]:
                 f"the displacement explains {explained['noise']:.1%} of the correlations' variance, from the "
                 f"noisy image {explained['image']:.1%}",
                 "holds" if explained["noise"] > 0.9 > explained["image"] else "holds in part",
+                "Looked at in windows that reach the picture's border, where the spread is largest (see the figure).",
             )
         )
         path = results.one("theory", architecture=architecture, input="image")
@@ -91,7 +92,7 @@ def summarise(results: Results) -> list[Verdict]:
 def draw(results: Results, folder: Path) -> list[str]:
     """The kernels' profiles over the displacement, and PSNR over the degrees of freedom."""
     architectures = results.config["architectures"]
-    with figure(folder, "low-pass", (9.4, 6.0), 2, len(architectures), sharey="row") as (_, axes):
+    with figure(folder, "low-pass", (9.4, 6.0), 2, len(architectures), sharey="row") as (drawn, axes):
         for index, architecture in enumerate(architectures):
             for source, colour, marker in (("image", BLUE, "o"), ("noise", RED, "s")):
                 part = results.one("stationarity", architecture=architecture, input=source)
@@ -111,5 +112,5 @@ def draw(results: Results, folder: Path) -> list[str]:
             axes[1, index].set_xlabel("degrees of freedom per channel")
         axes[0, 0].set_ylabel("correlation of the kernel")
         axes[1, 0].set_ylabel("PSNR over the trajectory [dB]")
-        axes[1, 0].legend()
+        drawn.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return ["low-pass"]
