@@ -106,6 +106,7 @@ def _lag_kernel(
     columns = Lags(1 - window, 2 * window - 1, 0) if banded and window is not None else None
     row_lags = min(window, size[0]) if banded and window is not None else size[0] // 2 + 1
     if mesh is not None:
+        mesh = Mesh(mesh.devices, mesh.axis_names)  # with axes that the compiler may shard by itself
         row_lags = -(-row_lags // mesh.size)
     input_size = (image.shape[0], image.shape[1])
     itemsize = image.dtype.itemsize
