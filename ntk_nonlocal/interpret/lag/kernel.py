@@ -74,6 +74,18 @@ class BlockedKernel(KernelOperator):
         """The kernel's values of one block."""
         raise NotImplementedError
 
+    def rows(self, pixels: ArrayLike) -> Array:
+        from .patches import patch_rows, patches_are_cheaper
+
+        indices = self.check_pixels(pixels)
+        if patches_are_cheaper(self, len(indices)):
+            return patch_rows(self, jnp.asarray(indices))
+        return self.swept_rows(replicated(self, jnp.asarray(indices)))
+
+    def swept_rows(self, pixels: Array) -> Array:
+        """The rows of the pixels, from one evaluation of all blocks."""
+        raise NotImplementedError
+
     def kept_bytes(self) -> int:
         """What keeping all blocks takes on one device."""
         block = jax.eval_shape(lambda op: op.block_values(jnp.int32(0), jnp.int32(0)), replace(self, kept=None))
@@ -125,8 +137,8 @@ class LagKernel(BlockedKernel):
     def _product(self, columns: Array) -> Array:
         return _product(self, replicated(self, columns))
 
-    def rows(self, pixels: ArrayLike) -> Array:
-        return _rows(self, replicated(self, jnp.asarray(self.check_pixels(pixels))))
+    def swept_rows(self, pixels: Array) -> Array:
+        return _rows(self, pixels)
 
     def as_matrix(self) -> Array:
         memory.check("the matrix of the kernel", 4 * self.shape[0] ** 2 * self.dtype.itemsize, self.budget)

@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.typing import ArrayLike
 
 from ...operators import static_field
 from .axes import change_padding
@@ -63,8 +62,8 @@ class WindowKernel(BlockedKernel):
     def _product(self, columns: Array) -> Array:
         return _product(self, replicated(self, columns))
 
-    def rows(self, pixels: ArrayLike) -> Array:
-        return _rows(self, replicated(self, jnp.asarray(self.check_pixels(pixels))))
+    def swept_rows(self, pixels: Array) -> Array:
+        return _rows(self, pixels)
 
 
 @jax.jit
