@@ -114,7 +114,7 @@ def table() -> str:
     """The stored results as Markdown."""
     entries = _entries()
     lines = ["# Denoisers side by side", "", "Made by `experiments/denoise_table.py --draw` from `denoise_table.json`."]
-    for sigma in sorted(SIGMAS):
+    for sigma in sorted({entry["sigma"] for entry in entries}):
         lines += ["", f"## sigma = {sigma} of 255: PSNR in dB / SSIM", ""]
         lines += [
             f"| method | {' | '.join(IMAGES)} | mean of the first five |",
