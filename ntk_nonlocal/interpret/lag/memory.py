@@ -9,7 +9,7 @@ from ...architecture import Concat, Layer, Serial, Signal, Sum
 from ..inputs import available_memory
 from .demand import Extent, Lags, needed
 from .slices import margin_of
-from .stores import path_extents, paths, store_elements, stored_path
+from .stores import Stored, path_extents, paths, store_elements, stored_path
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ _SHARE = 0.5
 # temporary).
 _LIVE = 6
 # Elements of one layer above which the caches no longer help, and what that costs (measured).
-_ENOUGH = 1 << 20
+_ENOUGH = 5 << 18
 _BEYOND_CACHE = 1.35
 # Work that every block costs besides its elements, in elements.
 _OVERHEAD = 1 << 15
@@ -64,9 +64,10 @@ def layer_elements(architecture: Serial, size: tuple[int, int], rows: Lags, colu
             for inner in reversed(layer.layers):
                 wanted.append(needed(inner, wanted[-1]))
             wanted.reverse()
-            for inner, after in zip(layer.layers, wanted[1:], strict=True):
+            stored = max((i for i, inner in enumerate(layer.layers) if isinstance(inner, Stored)), default=-1)
+            for index, (inner, after) in enumerate(zip(layer.layers, wanted[1:], strict=True)):
                 for elements, at_end in walk(inner, after, at):
-                    yield elements, at_end
+                    yield elements if index >= stored else 0, at_end  # nothing in front of a store is evaluated
                 at = at_end
             if not layer.layers:
                 yield count(extent, at), at
@@ -80,7 +81,8 @@ def layer_elements(architecture: Serial, size: tuple[int, int], rows: Lags, colu
             yield count(extent, after_size), after_size
 
     extent = Extent(rows, columns)
-    first = count(needed(architecture, extent), size)
+    skipped = any(isinstance(layer, Stored) for layer in architecture.layers)
+    first = 0 if skipped else count(needed(architecture, extent), size)
     return [first, *(elements for elements, _ in walk(architecture, extent, size))]
 
 
