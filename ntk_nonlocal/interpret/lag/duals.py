@@ -91,18 +91,23 @@ def _rectifier(difference: Array, variance: Array, pair: PairOf, nonnegative: bo
     """(D', derivative covariance) of max(x, 0): the arc-cosine kernels of order one and zero (Cho and Saul 2009).
 
     With n = sqrt(q_i q_j) and cos t = S / n: K = S / 2 + n (sin t - t cos t) / (2 pi), so that D' = D / 2 minus the
-    same term; and n - S = D - (sqrt(q_i) - sqrt(q_j))^2 / 2 is free of cancellation. For S < 0 both follow from pi - t.
+    same term; and n - S = D - (sqrt(q_i) - sqrt(q_j))^2 / 2 loses nothing for equal patches. For S < 0 both follow
+    from pi - t.
     """
     left, right = pair(variance)
     (root_i, inverse_i), (root_j, inverse_j) = (_root_and_inverse(end) for end in (left, right))
-    gap = jnp.maximum(difference - 0.5 * jnp.square(root_i - root_j), 0)  # n - S
+    gap = difference - 0.5 * jnp.square(root_i - root_j)  # n - S
+    # what rounding leaves for parallel patches would be an angle of the square root of that
+    rounding = 4 * float(np.finfo(np.dtype(difference.dtype)).eps)
+    gap = jnp.where(gap > rounding * difference, gap, 0)
     norm = root_i * root_j
     half = difference
     acute = None
     if not nonnegative:
         mean = 0.5 * (left + right)
         acute = difference <= mean
-        gap = jnp.where(acute, gap, jnp.maximum(2 * norm - gap, 0))
+        opposite = 2 * norm - gap
+        gap = jnp.where(acute, gap, jnp.where(opposite > rounding * norm, opposite, 0))
         half = jnp.where(acute, difference, mean)
     e = gap * (inverse_i * inverse_j)
     angle_polynomial, arc_polynomial = _angle_polynomials(7 if difference.dtype == jnp.float32 else 15)
