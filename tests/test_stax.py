@@ -369,7 +369,7 @@ def test_float32_input_stays_float32_and_nothing_warns(x64: None) -> None:
 def test_a_kernel_that_does_not_fit_into_memory_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match=r"1024x1024 image needs about \d{4,}.* GiB .*smaller image or crop"):
         exact_kernel(vanilla_cnn(3), np.zeros((1024, 1024, 1), np.float32))
-    monkeypatch.setattr(stax_module, "_available_memory", lambda: 10_000)
+    monkeypatch.setattr(stax_module, "available_memory", lambda: 10_000)
     with pytest.raises(ValueError, match="6x12"):
         exact_kernel(vanilla_cnn(3), image().astype(np.float32))
 

@@ -296,10 +296,13 @@ def _(layer: Serial, slices: Slices, position: str, plan: Plan, extent: Extent) 
 
 
 def _branches(layer: Concat | Sum, slices: Slices, position: str, plan: Plan, extent: Extent) -> list[Slices]:
-    return [
-        lag_rule(Serial(branch), slices, f"{position}, branch {index}", plan, extent)
-        for index, branch in enumerate(layer.branches)
-    ]
+    assert slices.signal.size is not None
+    ends = []
+    for index, branch in enumerate(layer.branches):
+        wanted = needed(branch, extent)
+        start = slices.restrict(*plan.axes(wanted, slices.signal.size), wanted)
+        ends.append(lag_rule(branch, start, f"{position}, branch {index}", plan, extent))
+    return ends
 
 
 def _combine(ends: list[Slices], weights: list[float], signal: Signal) -> Slices:

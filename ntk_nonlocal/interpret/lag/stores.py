@@ -90,7 +90,7 @@ def paths(architecture: Serial) -> list[list[tuple[Layer, str]]]:
                 before = [*before, (inner, place)]
         elif isinstance(layer, Concat | Sum):
             for index, branch in enumerate(layer.branches):
-                yield from walk(Serial(branch), f"{where}, branch {index}", before)
+                yield from walk(branch, f"{where}, branch {index}", before)
         elif isinstance(layer, Downsample):
             yield [*before, (layer, where)]
 
