@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from numbers import Integral, Real
-from typing import ClassVar, Literal
+from typing import Literal
 
 SQRT2 = math.sqrt(2.0)
 
@@ -248,7 +248,6 @@ class _Branches(Layer):
     """What Concat and Sum have in common."""
 
     branches: tuple[Layer, ...]
-    minimum_branches: ClassVar[int] = 2
 
     def _check_number(self) -> None:
         if len(self.branches) < 2:

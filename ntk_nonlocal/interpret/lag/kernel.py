@@ -199,18 +199,12 @@ def _diagonal(op: BlockedKernel) -> Array:
     return diagonal_of(values, slices).reshape(-1)
 
 
+@partial(jax.jit, static_argnums=1)
 def find_corrections(image: Array, architecture: Serial) -> dict[str, Array]:
     """The corrections of the resampling layers, by their positions."""
-    return _corrections(image, architecture)
-
-
-def _corrections_of(image: Array, architecture: Serial) -> dict[str, Array]:
     plan = Plan(0, margin_of(architecture), False, _alive(image), find_corrections=True)
     evaluate(architecture, image, plan, Lags(0, 1, 0), Lags(0, 1, 0))
     return plan.corrections
-
-
-_corrections = jax.jit(_corrections_of, static_argnums=1)
 
 
 def _alive(image: Array) -> Array:
