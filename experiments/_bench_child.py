@@ -172,7 +172,7 @@ def limits(spec: Spec) -> dict[str, Any]:
 
     timed = calls(spec)
     op: Any = tangent_kernel(parse_architecture(spec.architecture), images_of(spec.side, 1)[0], memory_plan="recompute")
-    block = jax.jit(lambda op: op.block_values(jnp.int32(0), jnp.int32(0))).lower(op).compile()
+    block = jax.jit(lambda op: op.block_values(jnp.int32(0))).lower(op).compile()
     cost, blocks = block.cost_analysis() or {}, op.block_count
     best = min(timed["seconds"]["warm"])
     operations = blocks * (cost["flops"] + cost.get("transcendentals", 0.0)) / best

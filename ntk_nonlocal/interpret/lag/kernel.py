@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -70,7 +70,7 @@ class BlockedKernel(KernelOperator):
         blocks = -(-self.row_lags // self.block)
         return blocks if self.mesh is None else -(-blocks // self.mesh.size) * self.mesh.size
 
-    def block_values(self, index: Array, kept_index: Array) -> Array:
+    def block_values(self, index: Array) -> Array:
         """The kernel's values of one block."""
         raise NotImplementedError
 
@@ -88,7 +88,7 @@ class BlockedKernel(KernelOperator):
 
     def kept_bytes(self) -> int:
         """What keeping all blocks takes on one device."""
-        block = jax.eval_shape(lambda op: op.block_values(jnp.int32(0), jnp.int32(0)), replace(self, kept=None))
+        block = jax.eval_shape(lambda op: op.block_values(jnp.int32(0)), replace(self, kept=None))
         share = self.block_count // (1 if self.mesh is None else self.mesh.size)
         return share * block.size * block.dtype.itemsize
 
@@ -113,9 +113,7 @@ class LagKernel(BlockedKernel):
 
     window: int | None = static_field(default=None)
 
-    def block_values(self, index: Array, kept_index: Array) -> Array:
-        if self.kept is not None:
-            return lax.dynamic_index_in_dim(self.kept, kept_index, keepdims=False)
+    def block_values(self, index: Array) -> Array:
         slices, values = evaluated_block(self, index * self.block, Lags(0, self.block, self.block), None)
         if self.window is None:
             return values
@@ -213,16 +211,36 @@ def _alive(image: Array) -> Array:
 
 # --- sums over blocks ------------------------------------------------------------------------------------------------
 
-# (operator, operands, sum so far, the block's values, its index) -> sum
-Add = Callable[[Any, Any, Array, Array, Array], Array]
+
+class Block(NamedTuple):
+    """The values of one block, at ``place`` of a stack that may hold more: what is needed is sliced from there."""
+
+    stack: Array
+    place: Array
+
+    def values(self) -> Array:
+        return lax.dynamic_index_in_dim(self.stack, self.place, keepdims=False)
+
+    def line(self, lag: int, column_lag: Array, first: Array | int, width: int) -> Array:
+        """Of a window's block: ``width`` pixels of all rows at one lag, shape (H, 1, width)."""
+        start = (self.place, lag, 0, column_lag, first)
+        return lax.dynamic_slice(
+            self.stack, [jnp.asarray(at, jnp.int32) for at in start], (1, 1, self.stack.shape[2], 1, width)
+        )[0, 0]
+
+
+# (operator, operands, sum so far, the block, its index) -> sum
+Add = Callable[[Any, Any, Array, Block, Array], Array]
 
 
 def sum_blocks(op: BlockedKernel, add: Add, operands: Any, start: Array) -> Array:
-    """``start`` plus every block's part: add(op, operands, sum, values, index) for each block, on all devices."""
+    """``start`` plus every block's part: add(op, operands, sum, block, index) for each block, on all devices."""
 
     def over(op: BlockedKernel, operands: Any, start: Array, indices: Array) -> Array:
         def step(total: Array, index: tuple[Array, Array]) -> tuple[Array, None]:
-            return add(op, operands, total, op.block_values(*index), index[0]), None
+            if op.kept is not None:
+                return add(op, operands, total, Block(op.kept, index[1]), index[0]), None
+            return add(op, operands, total, Block(op.block_values(index[0])[None], jnp.int32(0)), index[0]), None
 
         total, _ = lax.scan(step, start, (indices, jnp.arange(len(indices))))
         return total
@@ -261,7 +279,7 @@ def all_values(op: BlockedKernel) -> Array:
     """The values of every block, the first axis over blocks (and over the devices of a mesh)."""
 
     def over(op: BlockedKernel, indices: Array) -> Array:
-        return lax.map(lambda index: op.block_values(index, index), indices)
+        return lax.map(op.block_values, indices)
 
     return _on_mesh(replace(op, kept=None), over, (), False)
 
@@ -272,8 +290,8 @@ def _product(op: LagKernel, columns: Array) -> Array:
     vectors = columns.reshape(height, width, -1)
     pixel = np.arange(height)
 
-    def add(op: LagKernel, extended: Array, out: Array, values: Array, index: Array) -> Array:
-        axis = op.axis(index)
+    def add(op: LagKernel, extended: Array, out: Array, block: Block, index: Array) -> Array:
+        axis, values = op.axis(index), block.values()
         left, right = axis.ends(0, False)
         first, second = op.counted(axis.lags)
         ahead, behind = ((pixel[None, :] + sign * axis.lags[:, None]) % height for sign in (1, -1))
@@ -307,7 +325,8 @@ def _matrix(op: LagKernel) -> Array:
 def _rows(op: LagKernel, pixels: Array) -> Array:
     height, width = op.image_shape
 
-    def add(op: LagKernel, pixels: Array, out: Array, values: Array, index: Array) -> Array:
+    def add(op: LagKernel, pixels: Array, out: Array, block: Block, index: Array) -> Array:
+        values = block.values()
         y, x = pixels[:, None] // width, pixels[:, None] % width
         axis = op.axis(index)
         first, second = op.counted(axis.lags)

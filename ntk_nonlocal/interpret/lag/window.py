@@ -8,6 +8,7 @@ not be. Only lags |t| < R are computed, so time and memory grow linearly with th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ from jax import Array, lax
 from ...operators import static_field
 from .axes import change_padding
 from .demand import Lags
-from .kernel import BlockedKernel, evaluated_block, replicated, sum_blocks
+from .kernel import Block, BlockedKernel, evaluated_block, replicated, sum_blocks
 
 # Columns of the window that one compiled sum covers.
 _GROUP = 9
@@ -37,10 +38,8 @@ class WindowKernel(BlockedKernel):
     def row_lags(self) -> int:
         return min(self.window, self.image_shape[0])
 
-    def block_values(self, index: Array, kept_index: Array) -> Array:
+    def block_values(self, index: Array) -> Array:
         """K of the row lags index * block + (0 .. block - 1): (block, H, 2 window - 1, W + 2 window - 2)."""
-        if self.kept is not None:
-            return lax.dynamic_index_in_dim(self.kept, kept_index, keepdims=False)
         height, width = self.image_shape
         reach = self.window - 1
         start = index * self.block
@@ -70,51 +69,45 @@ class WindowKernel(BlockedKernel):
 def _product(op: WindowKernel, columns: Array) -> Array:
     height, width = op.image_shape
     reach = op.window - 1
-    vectors = columns.reshape(height, width, -1).transpose(2, 0, 1)
-    padded = jnp.pad(vectors, [(0, 0), (0, op.block_count * op.block + op.block), (reach, reach)])
-    count = 2 * reach + 1
-    groups = -(-count // _GROUP)
+    # (rows, columns of V, pixels): a row of the kernel serves all columns of V while it is in the cache
+    vectors = columns.reshape(height, width, -1).transpose(0, 2, 1)
+    padded = jnp.pad(vectors, [(0, op.block_count * op.block + op.block), (0, 0), (reach, reach)])
+    size = (height, vectors.shape[1], width)
+    groups, rest = divmod(2 * reach + 1, _GROUP)
+    zero = jnp.int32(0)
 
-    def one_lag(values: Array, ahead: Array, behind: Array) -> tuple[Array, Array]:
+    def one_lag(block: Block, b: int, ahead: Array, behind: Array) -> tuple[Array, Array]:
         """Sums over the column lags of one row lag: to the pairs' left ends, and to their right ends."""
-        values = jnp.pad(values, [(0, 0), (0, groups * _GROUP - count), (0, 0)])
-        ahead = jnp.pad(ahead, [(0, 0), (0, 0), (0, groups * _GROUP - count)])
-        behind = jnp.pad(behind, [(0, 0), (0, 0), (groups * _GROUP - count, 0)])
-        wide = jnp.pad(values, [(0, 0), (0, 0), (groups * _GROUP - count, 0)])
 
-        def group(index: Array, sums: tuple[Array, Array]) -> tuple[Array, Array]:
-            first = index * _GROUP
-            part = lax.dynamic_slice_in_dim(values, first, _GROUP, 1)
-            shifted = lax.dynamic_slice_in_dim(ahead, first, width + _GROUP - 1, 2)
-            left, right = sums
-            for k in range(_GROUP):
-                left = left + part[None, :, k, reach : reach + width] * shifted[:, :, k : k + width]
-            # the right end x' = x + lag: read both factors at x' - lag
-            back = groups * _GROUP - first - _GROUP
-            part = lax.dynamic_slice(wide, (0, first, back), (height, _GROUP, width + _GROUP - 1))
-            source = lax.dynamic_slice_in_dim(behind, back, width + _GROUP - 1, 2)
-            for k in range(_GROUP):
-                at = _GROUP - 1 - k
-                right = right + part[None, :, k, at : at + width] * source[:, :, at : at + width]
-            return left, right
+        def add(first: Any, count: int, sums: tuple[Array, Array]) -> tuple[Array, Array]:
+            # every factor is sliced from the whole by itself: slices of a slice would be stored
+            left, right = jnp.zeros(size, op.dtype), jnp.zeros(size, op.dtype)
+            for k in range(count):
+                lag = jnp.asarray(first + k, jnp.int32)
+                left += block.line(b, lag, reach, width) * lax.dynamic_slice(ahead, (zero, zero, lag), size)
+                # the right end x' = x + lag - reach: both factors are read at x' - lag + reach
+                back = 2 * reach - lag
+                right += block.line(b, lag, back, width) * lax.dynamic_slice(behind, (zero, zero, back), size)
+            return sums[0] + left, sums[1] + right
 
-        zero = jnp.zeros((vectors.shape[0], height, width), vectors.dtype)
-        return lax.fori_loop(0, groups, group, (zero, zero))
+        sums = (jnp.zeros(size, op.dtype), jnp.zeros(size, op.dtype))
+        sums = lax.fori_loop(0, groups, lambda group, sums: add(group * _GROUP, _GROUP, sums), sums)
+        return add(groups * _GROUP, rest, sums)
 
-    def add(op: WindowKernel, padded: Array, out: Array, values: Array, index: Array) -> Array:
+    def add(op: WindowKernel, padded: Array, out: Array, block: Block, index: Array) -> Array:
         for b in range(op.block):
             lag = index * op.block + b
             used = lag < op.row_lags
-            ahead = lax.dynamic_slice_in_dim(padded, lag, height, 1)
-            left, right = one_lag(values[b], ahead, padded[:, :height])
-            out = out.at[:, :height].add(jnp.where(used, left, 0))
-            moved = lax.dynamic_slice_in_dim(out, lag, height, 1) + jnp.where(used & (lag > 0), right, 0)
-            out = lax.dynamic_update_slice_in_dim(out, moved, lag, 1)
+            ahead = lax.dynamic_slice_in_dim(padded, lag, height, 0)
+            left, right = one_lag(block, b, ahead, padded[:height])
+            out = out.at[:height].add(jnp.where(used, left, 0))
+            moved = lax.dynamic_slice_in_dim(out, lag, height, 0) + jnp.where(used & (lag > 0), right, 0)
+            out = lax.dynamic_update_slice_in_dim(out, moved, lag, 0)
         return out
 
-    start = jnp.zeros((vectors.shape[0], padded.shape[1], width), vectors.dtype)
+    start = jnp.zeros((padded.shape[0], vectors.shape[1], width), vectors.dtype)
     out = sum_blocks(op, add, padded, start)
-    return out[:, :height].transpose(1, 2, 0).reshape(height * width, -1)
+    return out[:height].transpose(0, 2, 1).reshape(height * width, -1)
 
 
 @jax.jit
@@ -123,7 +116,8 @@ def _rows(op: WindowKernel, pixels: Array) -> Array:
     reach = op.window - 1
     lag = np.arange(-reach, reach + 1)
 
-    def fill(op: WindowKernel, pixels: Array, out: Array, values: Array, index: Array) -> Array:
+    def fill(op: WindowKernel, pixels: Array, out: Array, block: Block, index: Array) -> Array:
+        values = block.values()
         y, x = pixels // width, pixels % width
         which = jnp.arange(len(pixels))[:, None]
         for b in range(op.block):
