@@ -17,6 +17,7 @@ from jax import Array, lax
 
 from ...operators import static_field
 from .axes import change_padding
+from .compiled import compiled
 from .demand import Lags
 from .kernel import Block, BlockedKernel, evaluated_block, replicated, sum_blocks
 
@@ -65,7 +66,7 @@ class WindowKernel(BlockedKernel):
         return _rows(self, pixels)
 
 
-@jax.jit
+@compiled()
 def _product(op: WindowKernel, columns: Array) -> Array:
     height, width = op.image_shape
     reach = op.window - 1
@@ -110,7 +111,7 @@ def _product(op: WindowKernel, columns: Array) -> Array:
     return out[:height].transpose(0, 2, 1).reshape(height * width, -1)
 
 
-@jax.jit
+@compiled()
 def _rows(op: WindowKernel, pixels: Array) -> Array:
     height, width = op.image_shape
     reach = op.window - 1
