@@ -13,6 +13,9 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from .checks import real_array
+from .checks import seed as check_seed
+
 # An array whose first axis is this short, and whose last is not, has its channels first.
 _FEW_CHANNELS = 4
 # Values this close to [0, 1] are rounding errors of averaging and resampling.
@@ -158,9 +161,7 @@ def add_noise(clean: ArrayLike, sigma: float, *, seed: int = 0) -> NDArray[Any]:
     """
     image = as_image(clean)
     level = check_sigma(sigma)
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ValueError(f"seed is a non-negative integer, got {seed!r}")
-    noise = np.random.default_rng(int(seed)).normal(size=image.shape) * level
+    noise = np.random.default_rng(check_seed(seed)).normal(size=image.shape) * level
     return (image + noise).astype(image.dtype)
 
 
@@ -225,18 +226,25 @@ def crop(image: NDArray[Any], size: int | tuple[int, int], *, center: tuple[int,
     Raises:
       ValueError: a part that is empty or larger than the image, a centre outside it.
     """
-    array = np.asarray(image)
+    array = np.asarray(real_array("image", image))
     _check_shape(array.shape)
     height, width = array.shape[:2]
-    rows, columns = (_whole_number(s, "size") for s in (size if isinstance(size, tuple) else (size, size)))
+    rows, columns = _pair("size", size if isinstance(size, tuple) else (size, size))
     if not (1 <= rows <= height and 1 <= columns <= width):
         raise ValueError(f"a part of a {height}x{width} image is 1x1 to {height}x{width}, got {rows}x{columns}")
-    row, column = (height // 2, width // 2) if center is None else (_whole_number(c, "center") for c in center)
+    row, column = (height // 2, width // 2) if center is None else _pair("center", center)
     if not (0 <= row < height and 0 <= column < width):
         raise ValueError(f"the centre of a part lies in the {height}x{width} image, got row {row}, column {column}")
     top = min(max(row - rows // 2, 0), height - rows)
     left = min(max(column - columns // 2, 0), width - columns)
     return array[top : top + rows, left : left + columns].copy()
+
+
+def _pair(name: str, value: Any) -> tuple[int, int]:
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise ValueError(f"{name} is a pair of whole numbers of pixels, got {value!r}")
+    first, second = (_whole_number(item, name) for item in value)
+    return first, second
 
 
 def _whole_number(value: Any, name: str) -> int:

@@ -17,6 +17,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from .checks import real_array, whole
+
 # Rows, and whole matrices, are made by products with this many unit vectors at a time where there is no better way.
 _COLUMNS_AT_ONCE = 256
 
@@ -49,9 +51,9 @@ class KernelOperator:
         """K v for v of shape (H W,) or (H W, k).
 
         Raises:
-          ValueError: another shape.
+          ValueError: another shape, or not real numbers.
         """
-        columns = jnp.asarray(v, dtype=self.dtype)
+        columns = jnp.asarray(real_array("v", v), dtype=self.dtype)
         if columns.ndim not in (1, 2) or columns.shape[0] != self.shape[1]:
             height, width = self.image_shape
             raise ValueError(
@@ -112,6 +114,23 @@ class KernelOperator:
         return f"{type(self).__name__}({height}x{width} image, {self.shape[0]}x{self.shape[1]}, {self.dtype})"
 
 
+def check_operator(op: object) -> None:
+    """Raises TypeError unless it is a kernel operator."""
+    if not isinstance(op, KernelOperator):
+        raise TypeError(
+            f"a kernel operator is needed, such as tangent_kernel(architecture, image) or DenseKernel(matrix, (H, W)), "
+            f"got {type(op).__name__}"
+        )
+
+
+def _check_shape(name: str, array: object, expected: tuple[int, ...]) -> None:
+    """Raises ValueError for an array of another shape. Anything else may stand in a pytree's leaf, batches
+    and ``in_axes`` among them."""
+    shape = getattr(array, "shape", None)
+    if isinstance(array, np.ndarray | jax.Array) and len(array.shape) < 3 and shape != expected:
+        raise ValueError(f"{name} must have shape {expected}, one entry per pixel (and pair of pixels), got {shape}")
+
+
 def static_field(**kwargs: Any) -> Any:
     """A dataclass field that is part of the pytree's structure, not of its leaves."""
     return dataclasses.field(metadata={"static": True}, **kwargs)
@@ -125,8 +144,16 @@ class DenseKernel(KernelOperator):
     matrix: Array
     image_shape: tuple[int, int] = static_field()
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.image_shape, tuple) or len(self.image_shape) != 2:
+            raise ValueError(f"image_shape must be (H, W), got {self.image_shape!r}")
+        pixels = whole("H", self.image_shape[0], 1) * whole("W", self.image_shape[1], 1)
+        _check_shape("matrix", self.matrix, (pixels, pixels))
+
     @property
     def dtype(self) -> np.dtype[Any]:
+        if not hasattr(self.matrix, "dtype"):
+            raise TypeError(f"matrix must be an array of shape (H W, H W), got {self.matrix!r}")
         return np.dtype(self.matrix.dtype)
 
     def _product(self, columns: Array) -> Array:
@@ -154,12 +181,23 @@ class ScaledKernel(KernelOperator):
     left: Array
     right: Array
 
+    def __post_init__(self) -> None:
+        if isinstance(self.kernel, KernelOperator):
+            for name in ("left", "right"):
+                _check_shape(name, getattr(self, name), (self.kernel.shape[0],))
+        elif isinstance(self.kernel, np.ndarray | jax.Array):
+            raise TypeError("kernel must be a kernel operator, got an array; use DenseKernel(matrix, (H, W))")
+
     @property
     def image_shape(self) -> tuple[int, int]:  # type: ignore[override]
         return self.kernel.image_shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        check_operator(self.kernel)
+        for name in ("left", "right"):
+            if not hasattr(getattr(self, name), "shape"):
+                raise TypeError(f"{name} must be an array of shape (H W,), got {getattr(self, name)!r}")
         return self.kernel.dtype
 
     def prepared(self) -> KernelOperator:

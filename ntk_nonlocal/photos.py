@@ -69,7 +69,7 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
       ValueError: no such file, not a regular file, empty, damaged, of another format (whatever its name), more than 100
         megapixels, or of a kind that is not supported; one line that names the path and says what to do.
     """
-    path = Path(path)
+    path = as_path(path)
     try:
         data = _read_bytes(path)
         with warnings.catch_warnings():
@@ -139,6 +139,13 @@ def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     return pixels
 
 
+def as_path(path: object) -> Path:
+    """A path, which TypeError asks for where there is something else."""
+    if not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes):
+        raise TypeError(f"a path is text or a pathlib.Path, got {path!r}")
+    return Path(path)
+
+
 def check_writable(path: str | os.PathLike[str], like: Photo | None = None) -> Path:
     """Whether an image can be written there; to be asked before long work.
 
@@ -153,16 +160,21 @@ def check_writable(path: str | os.PathLike[str], like: Photo | None = None) -> P
       ValueError: an unknown suffix, a folder that does not exist or cannot be written to, a path that is a folder, or
         transparency in a JPEG, which has none.
     """
-    path = Path(path)
+    path = as_path(path)
     format_ = _FORMATS.get(path.suffix.lower())
     if format_ is None:
         known = ", ".join(_FORMATS)
         raise ValueError(
             f"cannot write {path}: the format is told by the suffix, got {path.suffix!r}; use one of {known}"
         )
-    if path.is_dir():
+    try:
+        is_folder, has_parent = path.is_dir(), path.parent.is_dir()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"cannot write {str(path)[:80]}: {reason}; choose another name") from None
+    if is_folder:
         raise ValueError(f"cannot write {path}: it is a folder; name a file in it")
-    if not path.parent.is_dir():
+    if not has_parent:
         raise ValueError(f"cannot write {path}: there is no folder {path.parent}; create it first")
     trial = _beside(path)
     try:
@@ -192,6 +204,8 @@ def write_photo(path: str | os.PathLike[str], image: ArrayLike, *, like: Photo |
       TypeError, ValueError: a path that cannot be written, not an image, alpha of another size.
       OSError: the disk is full, for instance; nothing is left behind then, and a file that was there stays.
     """
+    if like is not None and not isinstance(like, Photo):
+        raise TypeError(f"like must be a photo from read_photo, got {type(like).__name__}")
     path = check_writable(path, like)
     colours = as_noisy_image(image)
     if colours.shape[2] not in (1, 3):

@@ -189,8 +189,8 @@ def test_every_branch_of_a_last_sum_gives_the_output() -> None:
         (lambda: Upsample(2, "cubic"), "Upsample: method must be one of 'bilinear', 'nearest', got 'cubic'"),
         (lambda: Concat(Conv(3)), "Concat needs at least two branches, got 1"),
         (lambda: Sum(), "Sum needs at least two branches, got 0"),
-        (lambda: cnn(0), "cnn: depth must be an integer of at least 1, got 0"),
-        (lambda: unet("2"), "unet: levels must be an integer of at least 1, got '2'"),
+        (lambda: cnn(0), "cnn: depth must be an integer of at least 1 and at most 1000, got 0"),
+        (lambda: unet("2"), "unet: levels must be an integer of at least 1 and at most 20, got '2'"),
     ],
 )
 def test_wrong_numbers_say_what_was_expected(build: object, message: str) -> None:

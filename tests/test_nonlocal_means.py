@@ -99,7 +99,7 @@ def test_its_operators_pass_through_jit() -> None:
         ({}, "give h"),
         ({"h": 0.0}, "h must be"),
         ({"h": float("nan")}, "h must be"),
-        ({"sigma": -1.0}, "sigma must be"),
+        ({"sigma": -1.0}, "sigma, on the"),
         ({"h": 0.1, "patch_size": 4}, "odd"),
         ({"h": 0.1, "patch_size": 15}, "too large"),
         ({"h": 0.1, "window": 0}, "window"),

@@ -113,7 +113,7 @@ def test_the_seed_decides() -> None:
 def test_bad_input_is_refused() -> None:
     op = dense(DECAY)
     for rank in (0, 65):
-        with pytest.raises(ValueError, match=r"rank must lie in 1\.\.64"):
+        with pytest.raises(ValueError, match=r"rank must be an integer in 1\.\.64"):
             nystrom(op, rank)
     with pytest.raises(ValueError, match="sampling must be"):
         nystrom(op, 3, "rows")

@@ -96,7 +96,7 @@ def test_the_standard_error_is_the_spread_over_seeds() -> None:
 
 @pytest.mark.parametrize("k", [0, 65, -1])
 def test_impossible_numbers_of_eigenpairs_are_refused(k: int) -> None:
-    with pytest.raises(ValueError, match=r"k must lie in 1\.\.64"):
+    with pytest.raises(ValueError, match=r"k must be an integer in 1\.\.64"):
         eigenpairs(dense(SPECTRA["flat"], np.float32), k)
 
 
@@ -105,5 +105,5 @@ def test_bad_options_are_refused() -> None:
     for options in ({"block_size": 0}, {"max_products": 0}, {"tolerance": 2.0}):
         with pytest.raises(ValueError, match=next(iter(options))):
             eigenpairs(op, 1, **options)
-    with pytest.raises(ValueError, match="at least 2 probes"):
+    with pytest.raises(ValueError, match="probes must be an integer of at least 2"):
         degrees_of_freedom(op, [1], probes=1)

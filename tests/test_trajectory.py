@@ -332,7 +332,7 @@ def test_a_kernel_with_nan_is_refused() -> None:
         ({"y": image()[..., 0]}, r"y\[..., None\]"),
         ({"y": image()[:4]}, "kernel's shape"),
         ({"y": np.full((SIDE, SIDE, 1), np.nan)}, "not finite"),
-        ({"y": image() + 1j}, "must be real"),
+        ({"y": image() + 1j}, "real numbers"),
         ({"start": image()[:, :4]}, "start must have"),
         ({"tolerance": 0.0}, "tolerance"),
         ({"max_products": 0}, "max_products"),

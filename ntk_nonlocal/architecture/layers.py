@@ -14,8 +14,10 @@ import dataclasses
 import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from numbers import Integral, Real
+from numbers import Real
 from typing import Literal
+
+from ..checks import choice, whole
 
 SQRT2 = math.sqrt(2.0)
 
@@ -75,12 +77,6 @@ class Nonlinearity(Layer):
         return replace(signal, state="activated")
 
 
-def _integer(value: object, minimum: int, what: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < minimum:
-        raise ValueError(f"{what} must be an integer of at least {minimum}, got {value!r}")
-    return int(value)
-
-
 def _real(value: object, minimum: float, what: str, *, exclusive: bool = False) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(float(value)):
         raise ValueError(f"{what} must be a finite number, got {value!r}")
@@ -88,11 +84,6 @@ def _real(value: object, minimum: float, what: str, *, exclusive: bool = False) 
     if number < minimum or (exclusive and number == minimum):
         raise ValueError(f"{what} must be {'above' if exclusive else 'at least'} {minimum:g}, got {value!r}")
     return number
-
-
-def _choice(value: object, choices: tuple[str, ...], what: str) -> None:
-    if value not in choices:
-        raise ValueError(f"{what} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
 @dataclass(frozen=True, repr=False)
@@ -111,13 +102,13 @@ class Conv(Layer):
     padding: Literal["zero", "circular"] = "zero"
 
     def __post_init__(self) -> None:
-        size = _integer(self.kernel_size, 1, "Conv: kernel_size")
+        size = whole("Conv: kernel_size", self.kernel_size, 1)
         if size % 2 == 0:
             raise ValueError(f"Conv: kernel_size must be odd, got {size}; use {size - 1} or {size + 1}")
         object.__setattr__(self, "kernel_size", size)
         object.__setattr__(self, "weight_std", _real(self.weight_std, 0.0, "Conv: weight_std", exclusive=True))
         object.__setattr__(self, "bias_std", _real(self.bias_std, 0.0, "Conv: bias_std"))
-        _choice(self.padding, ("zero", "circular"), "Conv: padding")
+        choice("Conv: padding", self.padding, ("zero", "circular"))
 
     def propagate(self, signal: Signal, position: str) -> Signal:
         if self.padding == "circular" and signal.size is not None and min(signal.size) < self.kernel_size:
@@ -170,8 +161,8 @@ class Downsample(Layer):
     method: Literal["average", "stride"] = "average"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "factor", _integer(self.factor, 2, "Downsample: factor"))
-        _choice(self.method, ("average", "stride"), "Downsample: method")
+        object.__setattr__(self, "factor", whole("Downsample: factor", self.factor, 2))
+        choice("Downsample: method", self.method, ("average", "stride"))
 
     def propagate(self, signal: Signal, position: str) -> Signal:
         size = signal.size
@@ -194,8 +185,8 @@ class Upsample(Layer):
     method: Literal["bilinear", "nearest"] = "bilinear"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "factor", _integer(self.factor, 2, "Upsample: factor"))
-        _choice(self.method, ("bilinear", "nearest"), "Upsample: method")
+        object.__setattr__(self, "factor", whole("Upsample: factor", self.factor, 2))
+        choice("Upsample: method", self.method, ("bilinear", "nearest"))
 
     def propagate(self, signal: Signal, position: str) -> Signal:
         size = signal.size

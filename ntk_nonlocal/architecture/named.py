@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import typing
 from collections.abc import Callable
 from typing import Any, Literal
 
-from .layers import Concat, Conv, Downsample, Layer, Relu, Serial, Upsample, _integer
+from ..checks import nearest, whole
+from .layers import Concat, Conv, Downsample, Layer, Relu, Serial, Upsample
 
 DownMethod = Literal["average", "stride"]
 UpMethod = Literal["bilinear", "nearest"]
+
+_MOST_LAYERS = 1000
+_MOST_LEVELS = 20  # an image of a million pixels a side
 
 
 def vanilla_cnn(kernel_size: int = 11) -> Serial:
@@ -21,7 +24,7 @@ def vanilla_cnn(kernel_size: int = 11) -> Serial:
 
 def cnn(depth: int = 3, kernel_size: int = 3) -> Serial:
     """``depth`` times (Conv, Relu), then Conv(1)."""
-    depth = _integer(depth, 1, "cnn: depth")
+    depth = whole("cnn: depth", depth, 1, _MOST_LAYERS)
     return Serial(*[layer for _ in range(depth) for layer in (Conv(kernel_size), Relu())], Conv(1, weight_std=1.0))
 
 
@@ -32,7 +35,7 @@ def autoencoder(
 
     Needs a height and width divisible by 2^levels.
     """
-    levels = _integer(levels, 1, "autoencoder: levels")
+    levels = whole("autoencoder: levels", levels, 1, _MOST_LEVELS)
     step = (Conv(kernel_size), Relu())
     encoder = [layer for _ in range(levels) for layer in (Downsample(2, down), *step)]
     decoder = [layer for _ in range(levels) for layer in (Upsample(2, up), *step)]
@@ -44,7 +47,7 @@ def unet(levels: int = 3, kernel_size: int = 3, down: DownMethod = "average", up
 
     Needs a height and width divisible by 2^levels.
     """
-    levels = _integer(levels, 1, "unet: levels")
+    levels = whole("unet: levels", levels, 1, _MOST_LEVELS)
     step = (Conv(kernel_size), Relu())
 
     def below(remaining: int) -> tuple[Layer, ...]:
@@ -68,12 +71,15 @@ def parse_architecture(text: str) -> Serial:
     """Builds a named architecture from NAME or NAME:key=value,..., as on the command line.
 
     Raises:
+      TypeError: not text.
       ValueError: an unknown name or key (with the nearest known one) or a value that does not fit.
     """
+    if not isinstance(text, str):
+        raise TypeError(f"an architecture is spelt as text such as 'cnn:depth=3', got {text!r}")
     name, _, tail = text.strip().partition(":")
     name = name.strip().replace("-", "_")
     if name not in NAMED:
-        raise ValueError(f"unknown architecture {name!r}{_nearest(name, NAMED)}; known: {', '.join(NAMED)}")
+        raise ValueError(f"unknown architecture {name!r}{nearest(name, NAMED)}; known: {', '.join(NAMED)}")
     builder = NAMED[name]
     hints = typing.get_type_hints(builder)
     known = list(inspect.signature(builder).parameters)
@@ -83,7 +89,7 @@ def parse_architecture(text: str) -> Serial:
         if not equals or not value:
             raise ValueError(f"architecture {text!r}: expected key=value, got {item!r}; keys: {', '.join(known)}")
         if key not in known:
-            raise ValueError(f"{name} has no {key!r}{_nearest(key, known)}; keys: {', '.join(known)}")
+            raise ValueError(f"{name} has no {key!r}{nearest(key, known)}; keys: {', '.join(known)}")
         if key in arguments:
             raise ValueError(f"architecture {text!r}: {key} is given twice")
         if hints[key] is int:
@@ -94,8 +100,3 @@ def parse_architecture(text: str) -> Serial:
         else:
             arguments[key] = value
     return builder(**arguments)
-
-
-def _nearest(word: str, known: Any) -> str:
-    match = difflib.get_close_matches(word, list(known), n=1)
-    return f", did you mean {match[0]!r}?" if match else ""

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ntk_nonlocal.architecture import Layer
+from ntk_nonlocal.checks import choice, whole
+from ntk_nonlocal.checks import seed as check_seed
 from ntk_nonlocal.filters import methods
 from ntk_nonlocal.filters.closed_form import BEST, FAST, Setting, closed_form, products
 from ntk_nonlocal.filters.tiles import Tiles
@@ -173,8 +175,7 @@ def _check(
     steps: int | None,
     seed: int,
 ) -> None:
-    if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}; choose one of {', '.join(map(repr, METHODS))}")
+    choice("method", method, METHODS)
     height, columns = image.shape[:2]
     if min(height, columns) < _SMALLEST_SIDE:
         raise ValueError(f"denoise needs an image of at least 8x8 pixels, got {height}x{columns}; pad it first")
@@ -183,9 +184,8 @@ def _check(
     for name, value in {"architecture": architecture, "width": width, "steps": steps}.items():
         if value is not None and method not in TRAINED:
             raise ValueError(f"{name} is an option of methods 'gd' and 'adam', got method {method!r}; leave it out")
-        if name != "architecture" and value is not None and (isinstance(value, bool) or value < 1):  # type: ignore[operator]
-            raise ValueError(f"{name} must be a positive integer, got {value!r}")
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ValueError(f"seed is a non-negative integer, got {seed!r}")
+        if name != "architecture" and value is not None:
+            whole(name, value, 1, 10**6)
+    check_seed(seed)
     if method == "bm3d":
         methods.require_bm3d()

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ntk_nonlocal.checks import seed as check_seed
 from ntk_nonlocal.operators import KernelOperator, ScaledKernel
 
 Progress = Callable[[int, int], None]
@@ -270,7 +271,7 @@ def _expected_total(history: list[tuple[int, float]], expected: int) -> int:
 
 def probe_generator(seed: int) -> np.random.Generator:
     """A stream of its own: noise drawn by ``numpy.random.default_rng(seed)`` must not be its own probe."""
-    return np.random.default_rng([seed, 0x50524F42])
+    return np.random.default_rng([check_seed(seed), 0x50524F42])
 
 
 def random_columns(rng: np.random.Generator, length: int, count: int, dtype: np.dtype[Any]) -> Array:

@@ -18,6 +18,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from ntk_nonlocal.checks import positive, real_array, whole
 from ntk_nonlocal.filters.spectral import check_image, check_steps
 from ntk_nonlocal.operators import KernelOperator, ScaledKernel, static_field
 
@@ -114,27 +115,25 @@ def nonlocal_means(
     Raises:
       ValueError: neither h nor sigma given, or values outside their ranges.
     """
-    image = jnp.asarray(y)
+    image = jnp.asarray(real_array("y", y))
     if not jnp.issubdtype(image.dtype, jnp.floating):
         raise ValueError(f"y must be a float image in [0, 1], got {image.dtype}")
     if image.ndim != 3 or 0 in image.shape:
         raise ValueError(f"y must have the shape (H, W, C), got {image.shape}")
     if not bool(jnp.isfinite(image).all()):
         raise ValueError("y has values that are not finite; replace NaN and infinities first")
-    if patch_size < 1 or patch_size % 2 == 0:
+    if whole("patch_size", patch_size, 1) % 2 == 0:
         raise ValueError(f"patch_size must be odd and positive, got {patch_size!r}")
     margin = patch_size // 2
     if margin >= min(image.shape[:2]):
         raise ValueError(f"patch_size {patch_size} is too large to mirror a {image.shape[0]}x{image.shape[1]} image")
-    if sigma is not None and not 0 < sigma < np.inf:
-        raise ValueError(f"sigma must be a positive number on the [0, 1] scale, got {sigma!r}")
+    if sigma is not None:
+        sigma = positive("sigma, on the [0, 1] scale,", sigma)
     if h is None and sigma is None:
         raise ValueError("give h (an intensity such as 0.06), or sigma, from which h = 0.6 sigma")
-    decay = 0.6 * sigma if h is None and sigma is not None else h
-    if decay is None or not 0 < decay < np.inf:
-        raise ValueError(f"h must be a positive number, got {h!r}")
-    if window is not None and window < 1:
-        raise ValueError(f"window must be at least 1, got {window!r}")
+    decay = positive("h", 0.6 * sigma if h is None and sigma is not None else h)
+    if window is not None:
+        window = whole("window", window, 1)
     largest = max(image.shape[:2])
     kernel = PatchAffinity(
         padded=jnp.pad(image, ((margin, margin), (margin, margin), (0, 0)), mode="reflect"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal
 
 import jax
@@ -19,9 +20,10 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from ntk_nonlocal.checks import choice, whole
 from ntk_nonlocal.filters.krylov import Estimate, probe_generator, random_columns, symmetric_form
 from ntk_nonlocal.filters.spectral import check_image, descent_filter
-from ntk_nonlocal.operators import KernelOperator, static_field
+from ntk_nonlocal.operators import KernelOperator, check_operator, static_field
 
 
 @jax.tree_util.register_dataclass
@@ -115,9 +117,11 @@ def nystrom(
     Raises:
       ValueError: a rank or sampling that does not exist, or a kernel that is not symmetric.
     """
+    check_operator(op)
     pixels = op.shape[0]
-    if not 1 <= rank <= pixels:
-        raise ValueError(f"rank must lie in 1..{pixels}, the number of pixels, got {rank!r}")
+    if isinstance(rank, bool) or not isinstance(rank, Integral) or not 1 <= rank <= pixels:
+        raise ValueError(f"rank must be an integer in 1..{pixels}, the number of pixels, got {rank!r}")
+    choice("sampling", sampling, ("columns", "gaussian"))
     _require_symmetric(op)
     rng = probe_generator(seed)
     if sampling == "columns":
@@ -125,12 +129,10 @@ def nystrom(
         block = jnp.zeros((pixels, rank), op.dtype).at[chosen, np.arange(rank)].set(1)
         sketch = op.rows(chosen).T
         core = sketch[chosen]
-    elif sampling == "gaussian":
+    else:
         block, _ = jnp.linalg.qr(jnp.asarray(rng.normal(size=(pixels, rank)), op.dtype))
         sketch = op @ block
         core = jnp.matmul(block.T, sketch, precision="highest")
-    else:
-        raise ValueError(f'sampling must be "columns" or "gaussian", got {sampling!r}')
     inner = np.asarray(core, np.float64)
     if not np.isfinite(inner).all():
         raise ValueError("the kernel has entries that are not finite; check the network input")
@@ -180,8 +182,9 @@ def approximation_error(
     Raises:
       ValueError: fewer than two probes, or operators of different images.
     """
-    if probes < 2:
-        raise ValueError(f"probes must be at least 2, got {probes!r}")
+    check_operator(op)
+    check_operator(approximation)
+    whole("probes", probes, 2)
     if op.image_shape != approximation.image_shape:
         raise ValueError(f"the kernels belong to images of {op.image_shape} and {approximation.image_shape}")
     block = random_columns(probe_generator(seed), op.shape[0], probes, op.dtype)

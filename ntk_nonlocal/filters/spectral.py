@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import jax.numpy as jnp
@@ -17,8 +18,9 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from ntk_nonlocal.checks import real_array
 from ntk_nonlocal.filters.krylov import BlockKrylov, Estimate, Small
-from ntk_nonlocal.operators import KernelOperator
+from ntk_nonlocal.operators import KernelOperator, check_operator
 
 MAX_STEPS = 10**6
 
@@ -34,7 +36,7 @@ def check_steps(steps: Sequence[int] | ArrayLike) -> np.ndarray[Any, np.dtype[np
     Raises:
       ValueError: not a non-empty list of integers in 0..10^6.
     """
-    array = np.asarray(steps)
+    array = np.asarray(steps) if np.iterable(steps) and not isinstance(steps, dict) else np.empty(0)
     if array.ndim != 1 or array.size == 0 or not np.issubdtype(array.dtype, np.integer):
         raise ValueError(f"steps must be a non-empty list of integers such as [1, 10, 100], got {steps!r}")
     if array.min() < 0 or array.max() > MAX_STEPS:
@@ -48,7 +50,7 @@ def check_step_size(step_size: float, limit: float = 2.0) -> float:
     Raises:
       ValueError: outside (0, limit), where the iteration would not converge.
     """
-    if not 0 < step_size < limit:
+    if not isinstance(step_size, Real) or not 0 < step_size < limit:
         raise ValueError(
             f"step_size counts in units of 1 / lambda_max and must lie in (0, {limit:g}) to converge, got "
             f"{step_size!r}; 1.0 is a good choice"
@@ -64,7 +66,7 @@ def check_tolerance(op: KernelOperator, tolerance: float | None) -> float:
     """
     if tolerance is None:
         return 1e-10 if op.dtype == np.float64 else 1e-5
-    if not 0 < tolerance < 1:
+    if not isinstance(tolerance, Real) or not 0 < tolerance < 1:
         raise ValueError(f"tolerance must lie in (0, 1), got {tolerance!r}")
     return float(tolerance)
 
@@ -75,10 +77,8 @@ def check_image(op: KernelOperator, image: ArrayLike, name: str) -> Array:
     Raises:
       ValueError: not (H, W, C) with the kernel's H and W and at least one channel, or not finite.
     """
-    array = jnp.asarray(image)
-    if jnp.issubdtype(array.dtype, jnp.complexfloating):
-        raise ValueError(f"{name} must be real, got {array.dtype}")
-    array = array.astype(op.dtype)
+    check_operator(op)
+    array = jnp.asarray(real_array(name, image)).astype(op.dtype)
     height, width = op.image_shape
     if array.ndim != 3 or array.shape[:2] != (height, width) or array.shape[2] == 0:
         hint = "; add the channel axis with y[..., None]" if array.shape == (height, width) else ""

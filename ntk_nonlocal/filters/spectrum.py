@@ -11,12 +11,15 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from ntk_nonlocal.checks import seed as check_seed
+from ntk_nonlocal.checks import whole
 from ntk_nonlocal.filters.krylov import (
     BlockKrylov,
     Estimate,
@@ -28,7 +31,7 @@ from ntk_nonlocal.filters.krylov import (
     symmetric_form,
 )
 from ntk_nonlocal.filters.spectral import KrylovSpectrum, check_tolerance, descent_filter
-from ntk_nonlocal.operators import KernelOperator
+from ntk_nonlocal.operators import KernelOperator, check_operator
 
 
 @dataclass(frozen=True)
@@ -77,11 +80,12 @@ def eigenpairs(
     Raises:
       ValueError: k outside 1..H W, or other options outside their ranges.
     """
+    check_operator(op)
     pixels = op.shape[0]
-    if not 1 <= k <= pixels:
-        raise ValueError(f"k must lie in 1..{pixels}, the number of pixels, got {k!r}")
-    if block_size < 1 or max_products < 1:
-        raise ValueError(f"block_size and max_products must be at least 1, got {block_size!r} and {max_products!r}")
+    if isinstance(k, bool) or not isinstance(k, Integral) or not 1 <= k <= pixels:
+        raise ValueError(f"k must be an integer in 1..{pixels}, the number of pixels, got {k!r}")
+    whole("block_size", block_size, 1)
+    whole("max_products", max_products, 1)
     limit = check_tolerance(op, tolerance)
     symmetric, scale = symmetric_form(op)
     rng = probe_generator(seed)
@@ -149,8 +153,11 @@ def degrees_of_freedom(
       ValueError: steps or options outside their ranges.
     """
     spectral = descent_filter(steps, step_size)
-    if probes < 2 or max_products < 1:
-        raise ValueError(f"need at least 2 probes and 1 product, got {probes!r} and {max_products!r}")
+    check_operator(op)
+    whole("probes", probes, 2, 2**20)
+    whole("exact_up_to", exact_up_to, 0)
+    whole("max_products", max_products, 1)
+    check_seed(seed)
     symmetric, _ = symmetric_form(op)
     if op.shape[0] <= exact_up_to:
         matrix = np.asarray(symmetric.as_matrix(), np.float64)

@@ -24,6 +24,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from ntk_nonlocal.checks import positive, whole
 from ntk_nonlocal.filters.krylov import (
     BlockKrylov,
     Estimate,
@@ -295,12 +296,11 @@ def _excess(trial: Trajectory, spectral: SpectralFilter, probes: int, need_top: 
 def _check_options(
     op: KernelOperator, probes: int, tolerance: float | None, max_products: int, lambda_max: float | None
 ) -> float:
-    if lambda_max is not None and not (lambda_max > 0 and math.isfinite(lambda_max)):
-        raise ValueError(f"lambda_max must be a positive number, got {lambda_max!r}")
-    if probes < 0 or (probes == 0 and lambda_max is None):
+    if lambda_max is not None:
+        positive("lambda_max", lambda_max)
+    if whole("probes", probes, 0, 2**20) == 0 and lambda_max is None:
         raise ValueError(f"probes must be at least 1 (0 only where lambda_max is given), got {probes!r}")
-    if max_products < 1:
-        raise ValueError(f"max_products must be at least 1, got {max_products!r}")
+    whole("max_products", max_products, 1)
     return check_tolerance(op, tolerance)
 
 

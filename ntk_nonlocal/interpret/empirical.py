@@ -103,6 +103,7 @@ def empirical_kernel(
       ValueError: an input that does not fit, an unknown kind or output, ``layer_weights`` that do not match, or both a
         kind "nngp" and ``layer_weights``.
     """
+    check_network_type(network)
     x = network.check_input(network_input)
     check_params(network, params, x)
     if kind not in ("ntk", "nngp"):
@@ -162,6 +163,12 @@ def largest_eigenvalue(
     return value
 
 
+def check_network_type(network: object) -> None:
+    """Raises TypeError unless it is a network from ``to_flax``."""
+    if not isinstance(network, FlaxNetwork):
+        raise TypeError(f"network must come from to_flax(architecture, ...), got {network!r}")
+
+
 def check_params(network: FlaxNetwork, params: Params, network_input: Array) -> None:
     """Raises ValueError unless ``params`` have the names and shapes that the network has for this input."""
     expected = jax.tree.map(jnp.shape, jax.eval_shape(lambda: network.init(jax.random.key(0), network_input)))
@@ -170,6 +177,11 @@ def check_params(network: FlaxNetwork, params: Params, network_input: Array) -> 
             "params do not belong to this network and input (other names or shapes); "
             "draw them with network.init(key, network_input) for an input of the same number of channels"
         )
+    leaves = jax.tree.leaves(params)
+    if not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves) and not all(
+        bool(jnp.isfinite(leaf).all()) for leaf in leaves
+    ):
+        raise ValueError("params hold NaN or infinite values; take those from before training diverged")
 
 
 def _columns_at_once(network: FlaxNetwork, params: Params, x: Array) -> int:

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from functools import cache, partial, singledispatch
 from typing import Any, Literal, get_args
 
+import flax.errors
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -50,10 +51,13 @@ from ntk_nonlocal.architecture import (
     convolutions,
     output_signal,
 )
+from ntk_nonlocal.checks import choice, real_array, whole
 from ntk_nonlocal.interpret.layer_weights import LayerWeights, check_layer_weights
 
 Parametrisation = Literal["ntk", "standard"]
 Params = dict[str, Any]
+
+MOST_CHANNELS = 2**20
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,10 @@ class FlaxNetwork:
           ValueError: an input that is not a finite image, or does not fit the architecture.
         """
         x = self.check_input(network_input)
-        out = jax.eval_shape(lambda: _module(self).init_with_output(key, x)[0])
+        try:
+            out = jax.eval_shape(lambda: _module(self).init_with_output(key, x)[0])
+        except flax.errors.InvalidRngError:
+            raise TypeError(f"key must be a random key, such as jax.random.key(0), got {key!r}") from None
         if out.shape[-1] != self.out_channels:
             raise ValueError(
                 f"the network's output has {out.shape[-1]} channels instead of {self.out_channels}; "
@@ -89,20 +96,33 @@ class FlaxNetwork:
         return params
 
     def apply(self, params: Params, network_input: ArrayLike) -> Array:
-        """The network's output, (H, W, C) -> (H, W, out_channels)."""
-        out: Array = _apply(self, params, jnp.asarray(network_input))
+        """The network's output, (H, W, C) -> (H, W, out_channels).
+
+        Raises:
+          ValueError: an input that is not a finite image or does not fit, or parameters of another network.
+        """
+        out: Array = self._call(_apply, params, network_input)
         return out
 
     def pre_activations(self, params: Params, network_input: ArrayLike) -> Array:
         """The input of the last nonlinearity, (H, W, C) -> (H', W', width); what the paper's figure 5 looks at.
 
         Raises:
-          ValueError: the architecture has no nonlinearity.
+          ValueError: the architecture has no nonlinearity; or as for ``apply``.
         """
         if self.last_nonlinearity is None:
             raise ValueError(f"{self.architecture!r} has no nonlinearity, hence no pre-activations")
-        features: Array = _pre_activations(self, params, jnp.asarray(network_input))
+        features: Array = self._call(_pre_activations, params, network_input)
         return features
+
+    def _call(self, function: Callable[..., Any], params: Params, network_input: ArrayLike) -> Any:
+        x = self.check_input(network_input)
+        if not isinstance(params, dict):
+            raise TypeError(f"params must be those of network.init(key, network_input), got {type(params).__name__}")
+        try:
+            return function(self, params, x)
+        except flax.errors.FlaxError as error:
+            raise ValueError(f"params do not belong to this network and input: {str(error).splitlines()[0]}") from None
 
     def tangent_steps(self, params: Params) -> Params:
         """Step sizes per parameter, relative to a common one, with which gradient descent follows Theta.
@@ -152,7 +172,7 @@ class FlaxNetwork:
         Raises:
           ValueError: not a finite floating-point array (H, W, C), or a size that does not fit the architecture.
         """
-        x = jnp.asarray(network_input)
+        x = jnp.asarray(real_array("network_input", network_input))
         if x.ndim != 3 or x.size == 0 or not jnp.issubdtype(x.dtype, jnp.floating):
             raise ValueError(
                 f"network_input must be a floating-point array of shape (H, W, C), got {x.dtype} of shape {x.shape}; "
@@ -183,10 +203,8 @@ def to_flax(
       TypeError: something that is no layer, or a layer without a rule.
     """
     for name, value in (("width", width), ("out_channels", out_channels)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-            raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
-    if parametrisation not in get_args(Parametrisation):
-        raise ValueError(f"parametrisation must be 'ntk' or 'standard', got {parametrisation!r}")
+        whole(name, value, 1, MOST_CHANNELS)
+    choice("parametrisation", parametrisation, get_args(Parametrisation))
     if not isinstance(architecture, Layer):
         raise TypeError(f"architecture must be built from layers, such as nnl.cnn(depth=3), got {architecture!r}")
     check_network(architecture)

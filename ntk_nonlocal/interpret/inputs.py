@@ -12,11 +12,13 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from ..checks import real_array
+
 
 def checked_input(network_input: ArrayLike) -> Array:
     """The network input as a float array (H, W, C), after checking it; float64 without 64-bit JAX becomes float32,
     with a warning."""
-    given = network_input if isinstance(network_input, jax.Array) else np.asarray(network_input)
+    given = real_array("network_input", network_input)
     if not jnp.issubdtype(given.dtype, jnp.floating):
         raise ValueError(f"network_input must be a floating-point array, got {given.dtype}; divide 8-bit values by 255")
     if given.ndim != 3 or 0 in given.shape:

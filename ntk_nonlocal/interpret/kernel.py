@@ -12,6 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 
 from ..architecture import Concat, Layer, Nonlinearity, Serial, Sum, as_serial, convolutions, output_signal
+from ..checks import choice
 from ..operators import KernelOperator
 from .inputs import checked_input
 from .lag import memory
@@ -66,6 +67,8 @@ def tangent_kernel(
         the estimate; before any long work.
     """
     _check_choices(kind, backend, window, memory_plan, memory_budget)
+    if mesh is not None and not isinstance(mesh, Mesh):
+        raise TypeError(f"mesh must be a jax.sharding.Mesh, such as jax.make_mesh((2,), ('blocks',)), got {mesh!r}")
     image = checked_input(network_input)
     serial = as_serial(architecture)
     signal = output_signal(architecture, (image.shape[0], image.shape[1]))
@@ -153,8 +156,7 @@ def _check_choices(kind: object, backend: object, window: object, memory_plan: o
         ("backend", backend, ("auto", "lag", "neural-tangents")),
         ("memory_plan", memory_plan, ("auto", "recompute", "keep", "matrix")),
     ):
-        if value not in choices:
-            raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+        choice(name, value, choices)
     for name, number in (("window", window), ("memory_budget", budget)):
         if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
             raise ValueError(f"{name} must be a positive integer or None, got {number!r}")

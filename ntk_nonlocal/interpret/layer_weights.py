@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ntk_nonlocal.architecture import Layer, PlacedConv, convolutions
+from ntk_nonlocal.checks import whole
 
 LayerWeights = tuple[tuple[float, float], ...]
 
@@ -32,7 +33,15 @@ def standard_layer_weights(
     Returns:
       (weight factor, bias factor) of every convolution in the order of ``convolutions(architecture)``; the bias factor
       is 0 where there is no bias.
+
+    Raises:
+      TypeError: something that is no layer.
+      ValueError: a width or number of channels below one, or a width without the channels.
     """
+    if not isinstance(architecture, Layer):
+        raise TypeError(f"architecture must be built from layers, such as nnl.cnn(depth=3), got {architecture!r}")
+    width = None if width is None else whole("width", width, 1)
+    in_channels = None if in_channels is None else whole("in_channels", in_channels, 1)
     if width is not None and in_channels is None:
         raise ValueError("standard_layer_weights with a width needs in_channels, the channels of the network input")
     factors = []

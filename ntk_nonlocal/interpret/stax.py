@@ -22,7 +22,6 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -42,6 +41,7 @@ from ntk_nonlocal.architecture import (
     convolutions,
     output_signal,
 )
+from ntk_nonlocal.checks import whole
 from ntk_nonlocal.operators import DenseKernel
 
 from . import neural_tangents
@@ -75,8 +75,7 @@ def to_stax(architecture: Layer, width: int = 256, out_channels: int = 1) -> Tri
     if not isinstance(architecture, Layer):
         raise TypeError(f"architecture must be built from layers, such as nnl.cnn(depth=3), got {architecture!r}")
     for name, value in (("width", width), ("out_channels", out_channels)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-            raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+        whole(name, value, 1)
     serial = as_serial(architecture)
     channels = {conv.position: int(out_channels if conv.is_output else width) for conv in convolutions(serial)}
     return stax_rule(serial, Place("", channels))

@@ -5,10 +5,13 @@ Ulyanov, Vedaldi and Lempitsky 2018, Deep image prior: 32 channels of small nois
 
 from __future__ import annotations
 
-import math
+from numbers import Integral
 from typing import Any
 
 import numpy as np
+
+from ntk_nonlocal.checks import positive
+from ntk_nonlocal.checks import seed as check_seed
 
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -23,11 +26,10 @@ def noise_input(image_shape: tuple[int, int], channels: int = 32, scale: float =
       seed: of ``numpy.random.default_rng``.
 
     Raises:
-      ValueError: a size or number of channels below one, or a scale that is not finite and above zero.
+      ValueError: a size or number of channels below one, a scale that is not finite and above zero, or no seed.
     """
-    sizes = (*image_shape, channels)
-    if len(sizes) != 3 or any(isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1 for n in sizes):
+    sizes = (*image_shape, channels) if isinstance(image_shape, tuple | list) else ()
+    if len(sizes) != 3 or any(isinstance(n, bool) or not isinstance(n, Integral) or not 0 < n < 2**31 for n in sizes):
         raise ValueError(f"noise_input needs (H, W) and channels of at least 1, got {image_shape!r} and {channels!r}")
-    if not math.isfinite(scale) or scale <= 0:
-        raise ValueError(f"scale must be a finite number above 0, got {scale!r}")
-    return np.asarray(scale * np.random.default_rng(seed).normal(size=sizes), np.float32)
+    positive("scale", scale)
+    return np.asarray(scale * np.random.default_rng(check_seed(seed)).normal(size=sizes), np.float32)

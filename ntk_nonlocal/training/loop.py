@@ -20,7 +20,9 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from ntk_nonlocal.interpret.empirical import check_params, largest_eigenvalue
+from ntk_nonlocal.checks import positive, real_array, whole
+from ntk_nonlocal.checks import seed as check_seed
+from ntk_nonlocal.interpret.empirical import check_network_type, check_params, largest_eigenvalue
 from ntk_nonlocal.interpret.flax import FlaxNetwork, Params
 
 from . import checkpoint as checkpoints
@@ -30,6 +32,7 @@ from .weights import FloatArray, as_weight_change, change_norms
 
 Optimizer: TypeAlias = Literal["gd", "adam"] | optax.GradientTransformation
 _ADAM_LEARNING_RATE = 1e-3
+_MOST_STEPS = 10**8
 # Gradient descent below its stable step size never raises the loss; this much above the first is no rounding.
 _EXPLODED = 100.0
 
@@ -84,18 +87,23 @@ def train(
       ValueError: inputs that do not fit together, or a checkpoint of other settings.
       DivergenceError: the loss is not finite any more, or gradient descent raised it a hundredfold.
     """
+    check_network_type(network)
     x = network.check_input(network_input)
-    steps = _whole("steps", steps, 1)
-    record_every = _whole("record_every", max(1, steps // 100) if record_every is None else record_every, 1)
-    checkpoint_every = _whole(
+    seed = check_seed(seed)
+    steps = whole("steps", steps, 1, _MOST_STEPS)
+    record_every = whole("record_every", max(1, steps // 100) if record_every is None else record_every, 1)
+    checkpoint_every = whole(
         "checkpoint_every", max(1, steps // 10) if checkpoint_every is None else checkpoint_every, 1
     )
-    kept_steps = sorted({_whole("keep_outputs", step, 0) for step in keep_outputs})
+    if not isinstance(keep_outputs, Iterable):
+        raise ValueError(f"keep_outputs must be a list of steps such as [1, 10], got {keep_outputs!r}")
+    kept_steps = sorted({whole("keep_outputs", step, 0) for step in keep_outputs})
     if kept_steps and kept_steps[-1] > steps:
         raise ValueError(f"keep_outputs asks for step {kept_steps[-1]}, but the run has {steps} steps")
     _check_rates(optimizer, step_size, learning_rate)
-    initial = network.init(jax.random.key(seed), x) if params is None else jax.tree.map(jnp.asarray, params)
+    initial = network.init(jax.random.key(seed), x) if params is None else params
     check_params(network, initial, x)
+    initial = jax.tree.map(jnp.asarray, initial)
     shape = jax.eval_shape(network.apply, initial, x).shape
     target = _image("y", y, shape, x)
     clean_image = None if clean is None else _image("clean", clean, shape, x)
@@ -291,20 +299,14 @@ def _plain(leaf: Any) -> Any:
     return jax.random.key_data(leaf) if is_key else leaf
 
 
-def _whole(name: str, value: Any, minimum: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < minimum:
-        raise ValueError(f"{name} must be an integer of at least {minimum}, got {value!r}")
-    return int(value)
-
-
 def _check_rates(optimizer: Any, step_size: float | None, learning_rate: float | None) -> None:
     if isinstance(optimizer, str) and optimizer not in ("gd", "adam"):
         raise ValueError(f"optimizer must be 'gd', 'adam' or an optax GradientTransformation, got {optimizer!r}")
     if not isinstance(optimizer, str | optax.GradientTransformation):
         raise TypeError(f"optimizer must be 'gd', 'adam' or an optax GradientTransformation, got {optimizer!r}")
     for name, value in (("step_size", step_size), ("learning_rate", learning_rate)):
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise ValueError(f"{name} must be a finite number above 0, got {value!r}")
+        if value is not None:
+            positive(name, value)
     if step_size is not None and (optimizer != "gd" or learning_rate is not None):
         raise ValueError("step_size, relative to 1 / lambda_max, belongs to 'gd' without a learning_rate")
     if learning_rate is not None and not isinstance(optimizer, str):
@@ -312,7 +314,7 @@ def _check_rates(optimizer: Any, step_size: float | None, learning_rate: float |
 
 
 def _image(name: str, value: ArrayLike, shape: tuple[int, ...], like: Array) -> Array:
-    image = jnp.asarray(value)
+    image = jnp.asarray(real_array(name, value))
     if image.shape != shape or not jnp.issubdtype(image.dtype, jnp.floating):
         raise ValueError(
             f"{name} must be a floating-point array of the network's output shape {shape}, got {image.dtype} of shape "
