@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 import os
+import re
+import shutil
 import subprocess
 import sys
 import warnings
@@ -17,7 +21,8 @@ from PIL import Image
 
 import ntk_nonlocal as nnl
 from ntk_nonlocal import results
-from ntk_nonlocal.cli import main
+from ntk_nonlocal.cli import _parser, main
+from ntk_nonlocal.cli.completion import subcommands
 from ntk_nonlocal.experiments import compare
 
 _SMALL = ["--arch", "vanilla_cnn:kernel_size=3", "--crop", "8", "--width", "8", "--steps", "6", "--no-compile-cache"]
@@ -198,3 +203,81 @@ def test_help_and_version_need_no_jax(capfd: pytest.CaptureFixture[str]) -> None
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"ntk-nonlocal {nnl.__version__}\n")
     assert "examples:" in done.stdout and "--no-compile-cache" in done.stdout
+
+
+def test_unknown_words_come_with_the_nearest_known_one(capfd: pytest.CaptureFixture[str]) -> None:
+    for arguments, meant in (
+        (["compar"], "compare"),
+        (["compare", "--sigm=3", "--widht", "3"], "--width"),
+        (["denoise", "a.png", "-o", "b.png", "--method", "ntkk"], "ntk"),
+        (["denoise", "a.png", "-o", "b.png", "--fsat"], "--fast"),
+        (["reproduce", "all", "--preset", "qick"], "quick"),
+        (["reproduce", "kernel-widht"], "kernel-width"),
+    ):
+        assert main(arguments) == 2
+        error = capfd.readouterr().err
+        assert f"did you mean '{meant}'?" in error and error.count("\n") == 1
+
+
+def test_json_is_one_document_and_messages_stay_on_stderr(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert _compare("--json", "--out", out) == 0
+    document = json.loads(capfd.readouterr().out)
+    assert document.pop("folder") == str(out)
+    assert document == results.read_json(out / "result.json")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completion_knows_commands_options_and_names(shell: str, capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("shtab")
+    assert main(["--print-completion", shell]) == 0
+    script = capfd.readouterr().out
+    for word in ("compare", "denoise", "reproduce", "sigma", "kernel-width", "autoencoder", "nlm", "paper"):
+        assert word in script
+    if shell == "bash" and shutil.which("bash"):
+        assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("command", ["compare", "denoise", "reproduce"])
+def test_help_is_a_short_manual(command: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """What it does, every option with its default where it has one, examples that parse, exit codes."""
+    assert main([command, "--help"]) == 0
+    text = capfd.readouterr().out
+    assert "examples:" in text and "exit codes: 0 done, 2 bad input" in text and "\x1b" not in text
+    parser, _ = _parser([command])
+    options = subcommands(parser)[command]._actions
+    for option in options:
+        assert option.help, option.dest
+        if (
+            isinstance(option.default, int | float)
+            and not isinstance(option.default, bool)
+            and option.dest != "verbose"
+        ):
+            assert "default" in option.help, option.dest
+    examples = [line.split("   ")[0].split() for line in text.splitlines() if line.startswith("  ntk-nonlocal ")]
+    assert len(examples) >= 3
+    for words in examples:
+        assert _parser(words[1:])[0].parse_args(words[1:]).command == command
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a terminal of POSIX")
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_colours_appear_on_terminals_unless_no_color_is_set(tmp_path: Path, no_color: str) -> None:
+    import pty
+
+    photo = tmp_path / "photo.png"
+    Image.fromarray((255 * nnl.example_image(16)).astype(np.uint8)).save(photo)
+    ours, theirs = pty.openpty()
+    code = "import sys; from ntk_nonlocal.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "denoise", str(photo), "-o", str(tmp_path / "clean.png"), "--method", "tv"]
+    environment = {**os.environ, "NO_COLOR": no_color, "TERM": "xterm-256color", "COLUMNS": "100"}
+    with subprocess.Popen([*command, "--no-compile-cache"], stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        written = b""
+        with contextlib.suppress(OSError):  # the terminal is closed at the end
+            while data := os.read(ours, 4096):
+                written += data
+    os.close(ours)
+    assert process.returncode == 0 and b"photo.png" in written
+    coloured = re.search(rb"\x1b\[[0-9;]*(3[0-7]|38;5;\d+)m", written) is not None
+    assert coloured is not bool(no_color)

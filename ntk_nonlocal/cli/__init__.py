@@ -1,7 +1,8 @@
 """The command line: ``ntk-nonlocal compare | denoise | reproduce``.
 
 Every command is a module with ``add_parser(subparsers)`` and ``run(args) -> int``, imported when it is asked for. Bad
-input is one line on stderr and exit code 2; an interrupt is exit code 130.
+input is one line on stderr and exit code 2; an interrupt is exit code 130, SIGTERM 143. Results go to stdout,
+everything else to stderr.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ import importlib
 import importlib.util
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from .completion import SHELLS, PrintCompletion
 from .parsing import Parser, one_line
 
 _COMMANDS = {
@@ -35,7 +39,13 @@ ntk-nonlocal COMMAND --help explains a command, with examples.
 Compiled programs are kept between runs in $XDG_CACHE_HOME/ntk-nonlocal/jax (usually ~/.cache/ntk-nonlocal/jax), or
 where JAX_COMPILATION_CACHE_DIR says; --no-compile-cache switches that off. The folder may be deleted at any time.
 
-exit codes: 0 done, 2 bad input or an unwritable output, 130 interrupted"""
+--print-completion bash (or zsh, tcsh) prints a script for your shell that completes commands, options and files:
+
+  bash   ntk-nonlocal --print-completion bash > ~/.local/share/bash-completion/completions/ntk-nonlocal
+  zsh    ntk-nonlocal --print-completion zsh > _ntk-nonlocal, in a folder of $fpath
+
+Colours appear on terminals only, and not where NO_COLOR is set."""
+_EXIT_CODES = "exit codes: 0 done, 2 bad input or an unwritable output, 130 interrupted, 143 terminated"
 
 logger = logging.getLogger(__name__)
 
@@ -50,16 +60,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return end.code if isinstance(end.code, int) else 2
     prog = f"{parser.prog} {args.command}"
     try:
-        with _messages(args), _compile_cache(args.compile_cache):
+        with _messages(args), _compile_cache(args.compile_cache), _sigterm():
             code: int = module.run(args)
             return code
+    except _Terminated:
+        print(f"{prog}: terminated", file=sys.stderr)
+        return 143
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
         return 130
     except (ValueError, OSError, ImportError, ArithmeticError, MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not _is_memory(error):
             raise
-        if args.verbose:
+        if args.verbose > 1:
             traceback.print_exc()
         print(f"{prog}: error: {_explain(error)}", file=sys.stderr)
         return 2
@@ -70,17 +83,22 @@ def _parser(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, Any]:
     parser = Parser(
         prog="ntk-nonlocal",
         description=_DESCRIPTION,
-        epilog=_EPILOG,
+        epilog=f"{_EPILOG}\n\n{_EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action=_Version, help="print the version and exit")
+    parser.add_argument(
+        "--print-completion", choices=SHELLS, metavar="SHELL", action=PrintCompletion,
+        help=f"print a completion script for {', '.join(SHELLS)} and exit",
+    )  # fmt: skip
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
     named = next((argument for argument in argv if not argument.startswith("-")), None)
+    every = any(argument.startswith("--print-completion") for argument in argv)
     module = None
     for name, text in _COMMANDS.items():
         if importlib.util.find_spec(f"{__name__}.{name}") is None:
             continue
-        if name == named:
+        if every or name == named:
             module = importlib.import_module(f"{__name__}.{name}")
             module.add_parser(subparsers)
             _add_common_options(subparsers.choices[name])
@@ -90,18 +108,41 @@ def _parser(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, Any]:
 
 
 def _add_common_options(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = f"{parser.epilog}\n\n{_EXIT_CODES}"
     group = parser.add_argument_group("messages and cache")
     loudness = group.add_mutually_exclusive_group()
     loudness.add_argument(
-        "--verbose", action="store_true", help="say what is decided on the way; show where errors arise"
-    )
-    loudness.add_argument("--quiet", action="store_true", help="print errors only")
+        "-v", "--verbose", action="count", default=0,
+        help="say what is decided on the way; -vv: everything, and where errors arise",
+    )  # fmt: skip
+    loudness.add_argument("-q", "--quiet", action="store_true", help="print errors only (and the document of --json)")
     group.add_argument(
         "--no-compile-cache",
         dest="compile_cache",
         action="store_false",
         help="do not keep compiled programs between runs",
     )
+
+
+class _Terminated(BaseException):
+    """SIGTERM, as an exception that nothing but ``main`` catches, so that unfinished files are removed."""
+
+
+@contextlib.contextmanager
+def _sigterm() -> Iterator[None]:
+    """SIGTERM raises inside the block, where the process allows it (only its main thread does)."""
+
+    def terminate(*_: Any) -> None:
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Version(argparse.Action):
@@ -136,10 +177,11 @@ def _messages(args: argparse.Namespace) -> Iterator[None]:
     handler.setFormatter(logging.Formatter("%(message)s"))
     level = package.level
     package.addHandler(handler)
-    package.setLevel(logging.DEBUG if args.verbose else logging.ERROR if args.quiet else logging.WARNING)
+    levels = (logging.ERROR if args.quiet else logging.WARNING, logging.INFO, logging.DEBUG)
+    package.setLevel(levels[min(args.verbose, 2)])
 
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-        if args.verbose or (issubclass(category, UserWarning | RuntimeWarning) and not args.quiet):
+        if args.verbose > 1 or (issubclass(category, UserWarning | RuntimeWarning) and not args.quiet):
             print(f"warning: {one_line(message)}", file=sys.stderr)
 
     try:
@@ -164,7 +206,7 @@ def _compile_cache(wanted: bool) -> Iterator[None]:
         folder = (Path(base) if base else Path.home() / ".cache") / "ntk-nonlocal" / "jax"
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError) as error:
-        logger.debug("no compilation cache: %s", error)
+        logger.info("no compilation cache: %s", error)
         yield
         return
     settings = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,6 +79,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     add("--adam-rate", type=parsing.positive_number(), default=1e-3, metavar="X", help="learning rate (default: 0.001)")
     add("--noise-scale", type=parsing.positive_number(), default=0.3, metavar="X", help="of the noise (default: 0.3)")
     add("--seed", type=parsing.whole_number(0), default=0, metavar="N", help="of noise and weights (default: 0)")
+    add("--json", action="store_true", help="print the content of result.json, and its folder, instead of the table")
     add("--out", type=Path, default=Path("ntk-nonlocal-compare"), metavar="DIR", help="(default: ntk-nonlocal-compare)")
     return parser
 
@@ -86,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command; raises ValueError on bad input, before long work."""
     from ntk_nonlocal.experiments.compare import CompareSettings, Comparison
     from ntk_nonlocal.experiments.compare_figures import draw_comparison
+    from ntk_nonlocal.results import plain
 
     from .progress import Progress
 
@@ -115,7 +118,9 @@ def run(args: argparse.Namespace) -> int:
             raise
         progress.stage("figures", drawing)
         draw_comparison(folder)
-    if not args.quiet:
+    if args.json:
+        print(json.dumps(plain(comparison.facts | {"folder": folder}), ensure_ascii=False))
+    elif not args.quiet:
         _print_table(comparison, folder)
     return 0
 

@@ -57,10 +57,10 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--sigma", type=_sigma, default=None, metavar="S|auto",
         help="noise level in 8-bit units, such as 10 (default: auto, estimated; 0 leaves the image as it is)",
     )  # fmt: skip
-    add("--method", choices=_METHODS, default="ntk", help="see above (default: ntk)")
+    add("--method", choices=_METHODS, default="ntk", metavar="NAME", help="see above (default: ntk)")
     add("--fast", action="store_true", help="ntk in one pass and a small window: about 5 times as fast, 0.3 dB worse")
     add("--compare", type=Path, metavar="FIGURE", help="also write a side-by-side figure (.png, .pdf or .svg)")
-    add("--json", action="store_true", help="print what was done as JSON, one object per image")
+    add("--json", action="store_true", help="print what was done as JSON, one line per image")
     add("--steps", type=parsing.whole_number(1), metavar="N", help="gd and adam: the most training steps (2000)")
     add("--width", type=parsing.whole_number(1, 4096), metavar="N", help="gd and adam: channels (64)")
     add("--arch", type=parsing.architecture, metavar="NAME[:key=value,...]", help="gd and adam (autoencoder:levels=3)")

@@ -7,15 +7,35 @@ import math
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from ntk_nonlocal.architecture import Serial, parse_architecture
+from ntk_nonlocal.checks import nearest
+
+from .completion import subcommands
 
 Value = TypeVar("Value")
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line."""
+    """An argument parser whose errors are one line, with the nearest known word for an unknown one."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            known = [*self._option_string_actions]
+            for command in subcommands(self).values():
+                known += command._option_string_actions
+            hints = [nearest(word.partition("=")[0], known) for word in unknown if word.startswith("-")]
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{''.join(hints)}")
+        return found
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = [str(choice) for choice in action.choices]
+            raise argparse.ArgumentError(
+                action, f"unknown: {value!r}{nearest(str(value), known)}; known: {', '.join(known)}"
+            )
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {one_line(message)} (see {self.prog} --help)\n")

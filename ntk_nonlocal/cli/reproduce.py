@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 import sys
@@ -29,7 +30,7 @@ _EXAMPLES = """\
 examples:
   ntk-nonlocal reproduce all                              everything, small, on the bundled pictures: minutes
   ntk-nonlocal reproduce width --preset full              hours on two cores
-  ntk-nonlocal reproduce all --data images --preset paper House and Baboon at full size, for a GPU
+  ntk-nonlocal reproduce all --data images --preset paper   House and Baboon at full size, for a GPU
   ntk-nonlocal reproduce all --draw --out results         figures and report again, nothing is computed
 
 --data is a folder with image_House256rgb.png and image_Baboon512rgb.png; without it the astronaut and the photograph of
@@ -49,7 +50,10 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("name", metavar="NAME", help=f"all, or one of {', '.join(MODULES)}")
-    add("--preset", choices=("quick", "full", "paper"), default="quick", help="how much (default: quick)")
+    add(
+        "--preset", choices=("quick", "full", "paper"), default="quick", metavar="NAME",
+        help="how much: quick, full or paper (default: quick)",
+    )  # fmt: skip
     add("--data", type=Path, metavar="DIR", help="folder with House and Baboon (default: bundled pictures)")
     add("--out", type=Path, default=Path("reproduction"), metavar="DIR", help="results (default: reproduction)")
     add(
@@ -58,6 +62,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         default=True,
         help="go on from the checkpoints of interrupted trainings (default), or begin these anew",
     )
+    add("--json", action="store_true", help="print the verdicts as one JSON document instead of lines")
     add("--draw", action="store_true", help="compute nothing: verdicts, figures and report from the results in --out")
     return parser
 
@@ -84,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
             results = load(name, args.out)
             save(results, modules[name].summarise(results), args.out)
             modules[name].draw(results, args.out / "figures")
-        print(write_report(args.out))
+        _print_end(args, stored, write_report(args.out))
         return 0
     pictures = Pictures(args.data)
     configurations = {name: modules[name].configure(args.preset, pictures) for name in names}
@@ -93,18 +98,31 @@ def run(args: argparse.Namespace) -> int:
     for name in names:
         results = measure(
             name, modules[name], configurations[name], args.preset, store, command=_command(args, name),
-            progress=None if getattr(args, "quiet", False) else _progress(name),
+            progress=None if args.quiet else _progress(name),
         )  # fmt: skip
         verdicts = modules[name].summarise(results)
         save(results, verdicts, args.out)
         modules[name].draw(load(name, args.out), args.out / "figures")
-        for verdict in verdicts:
+        for verdict in [] if args.json or args.quiet else verdicts:
             claim = f"claim {verdict.claim}" if verdict.claim else "theory"
             print(f"{verdict.outcome:14} {claim}: {verdict.statement}: {verdict.ours} (published: {verdict.published})")
         sys.stdout.flush()
         report = write_report(args.out)
-    print(report)
+    _print_end(args, names, report)
     return 0
+
+
+def _print_end(args: argparse.Namespace, names: list[str], report: Path) -> None:
+    """The report's path, or with --json everything that was found."""
+    if args.json:
+        from ntk_nonlocal.results import read_json
+
+        found = {name: read_json(args.out / f"{name}.json") for name in names}
+        kept = ("preset", "command", "seconds", "verdicts")
+        experiments = {name: {key: content[key] for key in kept} for name, content in found.items()}
+        print(json.dumps({"report": str(report), "experiments": experiments}, ensure_ascii=False))
+    elif not args.quiet:
+        print(report)
 
 
 def _command(args: argparse.Namespace, name: str) -> str:
