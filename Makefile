@@ -3,25 +3,35 @@
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Processes of the tests; each takes up to 3.5 GB.
+WORKERS := 2
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint docs clean
 
 help:
 	@echo "make demo   compare trained networks with their infinite-width limit on the bundled image, into build/demo"
 	@echo "make test   run the tests"
 	@echo "make lint   check style, formatting and types"
+	@echo "make docs   build the documentation site into build/docs"
 	@echo "make clean  remove what the other targets have made"
 
 demo: $(INSTALLED)
 	$(BIN)/ntk-nonlocal compare --out build/demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -q --timeout=600
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --timeout=600
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q
+
+$(VENV)/.installed-docs: requirements-docs.txt $(INSTALLED)
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -r requirements-docs.txt
+	@touch $@
 
 # The first of these that really runs, is recent enough and can make virtual environments; or give PYTHON=...
 $(INSTALLED): requirements.txt pyproject.toml
