@@ -21,8 +21,10 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from ntk_nonlocal.filters.combination import apart
 from ntk_nonlocal.operators import KernelOperator, static_field
+from ntk_nonlocal.separation import alive, computed_once
+
+_GROUP = 9  # lags of one compiled sum
 
 
 @jax.tree_util.register_dataclass
@@ -31,8 +33,8 @@ class WindowedKernel(KernelOperator):
     """A symmetric kernel within a search window.
 
     Attributes:
-      weights: K[i, i + t] for half of the lags t in the order of ``half_window``, shape (lags, H, W); zero where i + t
-        lies outside the image.
+      weights: K[i, i + t] for half of the lags t in the order of ``half_window``, shape (lags, H + R - 1, W + 2 R - 2):
+        the image with a frame of R - 1 pixels above and on both sides; zero where i or i + t lies outside the image.
       window: R, lags are below it in both axes.
     """
 
@@ -42,7 +44,7 @@ class WindowedKernel(KernelOperator):
     @property
     def image_shape(self) -> tuple[int, int]:  # type: ignore[override]
         height, width = self.weights.shape[-2:]
-        return (int(height), int(width))
+        return (int(height) - self.window + 1, int(width) - 2 * self.window + 2)
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
@@ -59,7 +61,8 @@ class WindowedKernel(KernelOperator):
         return product
 
     def diagonal(self) -> Array:
-        return self.weights[0].reshape(-1)
+        (height, width), reach = self.image_shape, self.window - 1
+        return self.weights[0, reach:, reach : reach + width].reshape(height * width)
 
 
 def half_window(window: int) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:
@@ -101,21 +104,32 @@ def windowed_affinity(
 def _affinity(planes: Array, bandwidth: Array, offset: Array, patch_size: int, window: int) -> Array:
     channels, height, width = planes.shape
     margin, reach = patch_size // 2, window - 1
-    here = jnp.pad(planes, ((0, 0), (margin, margin), (margin, margin)), mode="reflect")
-    around = jnp.pad(here, ((0, 0), (0, reach), (reach, reach)))
-    inside = jnp.pad(jnp.ones((height, width), planes.dtype), ((0, reach), (reach, reach)))
-    here, around, inside = apart(here), apart(around), apart(inside)
-    scale = 1 / (channels * patch_size**2)
+    frame = jnp.pad(planes, ((0, 0), (margin, margin), (margin, margin)), mode="reflect")
+    around = jnp.pad(frame, ((0, 0), (reach, reach), (2 * reach, 2 * reach)))
+    inside = jnp.pad(jnp.ones((height, width), planes.dtype), ((reach, reach), (2 * reach, 2 * reach)))
+    size = (height + reach, width + 2 * reach)
+    scale, truth = 1 / (channels * patch_size**2), alive(planes)
 
     def one(lag: Array) -> Array:
         row, column = lag[0], lag[1] + reach
-        there = jax.lax.dynamic_slice(around, (0, row, column), here.shape)
-        square = apart(jnp.sum((here - there) ** 2, axis=0))
-        tall = apart(_window_sum(square, patch_size, 0))
-        distance = scale * _window_sum(tall, patch_size, 1)
-        taper = jnp.prod(1 - jnp.abs(lag) / window)
-        affinity = taper.astype(planes.dtype) * jnp.exp(-jnp.maximum(distance - offset, 0) / bandwidth**2)
-        return affinity * jax.lax.dynamic_slice(inside, (row, column), (height, width))
+
+        def squares(around: Array) -> Array:
+            shape = (1, size[0] + 2 * margin, size[1] + 2 * margin)
+            total = jnp.zeros(shape[1:], planes.dtype)
+            for channel in range(channels):
+                here = jax.lax.dynamic_slice(around, (channel, 0, reach), shape)[0]
+                there = jax.lax.dynamic_slice(around, (channel, row, column), shape)[0]
+                total += jnp.square(here - there)
+            return total
+
+        distance = computed_once(squares, truth, around)
+        if margin:
+            distance = computed_once(lambda values: _window_sum(values, patch_size, 0), truth, distance)
+            distance = _window_sum(distance, patch_size, 1)
+        taper = jnp.prod(1 - jnp.abs(lag) / window).astype(planes.dtype)
+        affinity = taper * jnp.exp(-jnp.maximum(scale * distance - offset, 0) / bandwidth**2)
+        pair = inside[: size[0], reach : reach + size[1]] * jax.lax.dynamic_slice(inside, (row, column), size)
+        return affinity * pair
 
     weights: Array = jax.lax.map(one, jnp.asarray(half_window(window)))
     return weights
@@ -130,18 +144,32 @@ def _window_sum(values: Array, size: int, axis: int) -> Array:
 
 @functools.partial(jax.jit, static_argnames="window")
 def _product(weights: Array, planes: Array, window: int) -> Array:
-    (_, height, width), reach = planes.shape, window - 1
-    around = jnp.pad(planes, ((0, 0), (0, reach), (reach, reach)))
-    # Lag (0, 0) is met twice below, by both ends of its pair.
-    total = jnp.zeros_like(around).at[:, :height, reach : reach + width].set(-weights[0] * planes)
+    (channels, height, width), reach = planes.shape, window - 1
+    # (rows, planes, columns): a row of weights serves all planes while it is in the cache
+    around = jnp.pad(planes.transpose(1, 0, 2), ((reach, reach), (0, 0), (reach, reach)))
+    size = (height, channels, width)
+    lags, zero = jnp.asarray(half_window(window)), jnp.int32(0)
 
-    def add(total: Array, lag_and_weights: tuple[Array, Array]) -> tuple[Array, None]:
-        lag, weight = lag_and_weights
-        row, column = lag[0], lag[1] + reach
-        there = jax.lax.dynamic_slice(around, (0, row, column), planes.shape)
-        total = total.at[:, :height, reach : reach + width].add(weight * there)
-        received = jax.lax.dynamic_slice(total, (0, row, column), planes.shape) + weight * planes
-        return jax.lax.dynamic_update_slice(total, received, (0, row, column)), None
+    def weight(index: Array, row: Array, column: Array) -> Array:
+        return jax.lax.dynamic_slice(weights, (index, row, column), (1, height, width))[0, :, None]
 
-    total, _ = jax.lax.scan(add, total, (jnp.asarray(half_window(window)), weights))
-    return total[:, :height, reach : reach + width]
+    def add(first: Array | int, count: int, sums: tuple[Array, Array]) -> tuple[Array, Array]:
+        """The lags first + (0 .. count - 1): what pixels i and what pixels i + t receive."""
+        given, taken = jnp.zeros(size, planes.dtype), jnp.zeros(size, planes.dtype)
+        for place in range(count):
+            index = jnp.asarray(first + place, jnp.int32)
+            ahead, behind = reach + lags[index], reach - lags[index]
+            centre = jnp.int32(reach)
+            there = jax.lax.dynamic_slice(around, (ahead[0], zero, ahead[1]), size)
+            given += weight(index, centre, centre) * there
+            there = jax.lax.dynamic_slice(around, (behind[0], zero, behind[1]), size)
+            taken += weight(index, behind[0], behind[1]) * there
+        return sums[0] + given, sums[1] + taken
+
+    groups, rest = divmod(len(weights), _GROUP)
+    sums = (jnp.zeros(size, planes.dtype), jnp.zeros(size, planes.dtype))
+    sums = jax.lax.fori_loop(0, groups, lambda group, sums: add(group * _GROUP, _GROUP, sums), sums)
+    given, taken = add(groups * _GROUP, rest, sums)
+    # lag (0, 0) is met twice above, by both ends of its pair
+    own = weights[0, reach:, None, reach : reach + width] * around[reach : reach + height, :, reach : reach + width]
+    return (given + taken - own).transpose(1, 0, 2)

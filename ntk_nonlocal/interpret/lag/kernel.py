@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -20,9 +21,9 @@ from jax.typing import ArrayLike
 
 from ...architecture import Serial
 from ...operators import DenseKernel, KernelOperator, static_field
+from ...separation import alive
 from . import memory
 from .axes import LagAxis
-from .compiled import compiled
 from .demand import Lags
 from .slices import Plan, Slices, diagonal_of, evaluate, margin_of
 from .stores import Stores, fill_store, paths, store_elements, with_stores
@@ -170,10 +171,10 @@ def _plan(
     stores: Stores,
 ) -> Plan:
     margin = margin_of(architecture)
-    return Plan(0, margin, kind == "ntk", _alive(image), dict(weights), dict(corrections), stores=dict(stores))
+    return Plan(0, margin, kind == "ntk", alive(image), dict(weights), dict(corrections), stores=dict(stores))
 
 
-@compiled(2, 3, 4, 5)
+@partial(jax.jit, static_argnums=(2, 3, 4, 5))
 def fill_stores(
     image: Array,
     corrections: Mapping[str, Array],
@@ -191,22 +192,18 @@ def fill_stores(
     return stores
 
 
-@compiled()
+@jax.jit
 def _diagonal(op: BlockedKernel) -> Array:
     slices, values = evaluated_block(op, 0, Lags(0, 1, 0), Lags(0, 1, 0))
     return diagonal_of(values, slices).reshape(-1)
 
 
-@compiled(1)
+@partial(jax.jit, static_argnums=1)
 def find_corrections(image: Array, architecture: Serial) -> dict[str, Array]:
     """The corrections of the resampling layers, by their positions."""
-    plan = Plan(0, margin_of(architecture), False, _alive(image), find_corrections=True)
+    plan = Plan(0, margin_of(architecture), False, alive(image), find_corrections=True)
     evaluate(architecture, image, plan, Lags(0, 1, 0), Lags(0, 1, 0))
     return plan.corrections
-
-
-def _alive(image: Array) -> Array:
-    return image[0, 0, 0] > -jnp.inf
 
 
 # --- sums over blocks ------------------------------------------------------------------------------------------------
@@ -274,7 +271,7 @@ def replicated(op: BlockedKernel, values: Array) -> Array:
     return jax.device_put(np.asarray(values), NamedSharding(op.mesh, PartitionSpec()))
 
 
-@compiled()
+@jax.jit
 def all_values(op: BlockedKernel) -> Array:
     """The values of every block, the first axis over blocks (and over the devices of a mesh)."""
 
@@ -284,7 +281,7 @@ def all_values(op: BlockedKernel) -> Array:
     return _on_mesh(replace(op, kept=None), over, (), False)
 
 
-@compiled()
+@jax.jit
 def _product(op: LagKernel, columns: Array) -> Array:
     height, width = op.image_shape
     vectors = columns.reshape(height, width, -1)
@@ -307,7 +304,7 @@ def _product(op: LagKernel, columns: Array) -> Array:
     return sum_blocks(op, add, extended, jnp.zeros_like(vectors)).reshape(height * width, -1)
 
 
-@compiled()
+@jax.jit
 def _matrix(op: LagKernel) -> Array:
     height, width = op.image_shape
     values = op.kept if op.kept is not None else all_values(op)
@@ -321,7 +318,7 @@ def _matrix(op: LagKernel) -> Array:
     return pairs.transpose(0, 2, 1, 3).reshape(height * width, height * width)
 
 
-@compiled()
+@jax.jit
 def _rows(op: LagKernel, pixels: Array) -> Array:
     height, width = op.image_shape
 

@@ -6,13 +6,13 @@ other pixel; a row then costs k^2 C operations per pixel, where deeper networks 
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
 from ...architecture import Conv, Nonlinearity, Serial
 from .axes import box_image
-from .compiled import compiled
 from .duals import dual
 from .kernel import BlockedKernel
 
@@ -39,7 +39,7 @@ def patches_are_cheaper(op: BlockedKernel, count: int) -> bool:
     return count * op.shape[0] * first.kernel_size**2 * op.image.shape[2] * _STEP < pairs
 
 
-@compiled()
+@jax.jit
 def patch_rows(op: BlockedKernel, pixels: Array) -> Array:
     """The rows of the given pixels, (number of pixels, H W)."""
     first, middle, last = op.architecture.layers

@@ -21,10 +21,9 @@ from dataclasses import dataclass, field, replace
 from functools import singledispatch
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 
 from ...architecture import (
     ArchitectureError,
@@ -39,6 +38,7 @@ from ...architecture import (
     Upsample,
     convolutions,
 )
+from ...separation import computed_once
 from .axes import Axis, DenseAxis, LagAxis, box_image, box_sum, change_padding, resample_image
 from .demand import Extent, Lags, computed_pad, needed
 from .duals import dual
@@ -145,27 +145,15 @@ class Plan:
 
 
 def separate(slices: Slices, step: Callable[[Slices], Slices], plan: Plan) -> Slices:
-    """``step(slices)``, computed once and stored.
-
-    XLA's CPU compiler fuses an elementwise expression into every shifted read of a convolution's window, and so
-    evaluates it up to k^2 times (an optimisation barrier is gone before it fuses); it does not reach into a
-    conditional. The condition always holds, which the compiler cannot know. Elsewhere a barrier does.
-    """
+    """``step(slices)``, computed once and stored, see ``separation``."""
     described: list[Slices] = []
 
-    def run(arrays: tuple[Array, Array | None]) -> tuple[Array, Array | None]:
-        result = step(replace(slices, difference=arrays[0], tangent=arrays[1]))
+    def run(difference: Array, tangent: Array | None) -> tuple[Array, Array | None]:
+        result = step(replace(slices, difference=difference, tangent=tangent))
         described.append(result)
         return result.difference, result.tangent
 
-    operands = (slices.difference, slices.tangent)
-    if jax.default_backend() == "cpu":
-        shapes = jax.eval_shape(run, operands)
-        empty = lambda _: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)  # noqa: E731
-        described.clear()
-        difference, tangent = lax.cond(plan.alive, run, empty, operands)
-    else:
-        difference, tangent = lax.optimization_barrier(run(operands))
+    difference, tangent = computed_once(run, plan.alive, slices.difference, slices.tangent)
     return replace(described[-1], difference=difference, tangent=tangent)
 
 

@@ -17,7 +17,6 @@ from jax import Array, lax
 
 from ...operators import static_field
 from .axes import change_padding
-from .compiled import compiled
 from .demand import Lags
 from .kernel import Block, BlockedKernel, evaluated_block, replicated, sum_blocks
 
@@ -66,7 +65,7 @@ class WindowKernel(BlockedKernel):
         return _rows(self, pixels)
 
 
-@compiled()
+@jax.jit
 def _product(op: WindowKernel, columns: Array) -> Array:
     height, width = op.image_shape
     reach = op.window - 1
@@ -111,7 +110,7 @@ def _product(op: WindowKernel, columns: Array) -> Array:
     return out[:height].transpose(0, 2, 1).reshape(height * width, -1)
 
 
-@compiled()
+@jax.jit
 def _rows(op: WindowKernel, pixels: Array) -> Array:
     height, width = op.image_shape
     reach = op.window - 1
