@@ -21,7 +21,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_DISTRIBUTIONS = ("ntk-nonlocal", "jax", "jaxlib", "flax", "optax", "matfree", "numpy", "scikit-image", "pillow")
+_DISTRIBUTIONS = ("ntk-nonlocal", "jax", "jaxlib", "flax", "optax", "numpy", "scikit-image", "pillow")
 
 
 @contextlib.contextmanager

@@ -1,0 +1,242 @@
+"""What the documentation site adds to its Markdown files: formulas, tutorials, and tables from stored results.
+
+mkdocs calls the functions named ``on_...``; the others are plain functions of the repository's files, which the tests
+use too. Nothing here fetches anything.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import html
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+TUTORIALS = DOCS / "tutorials"
+RESULTS = ROOT / "experiments" / "results"
+FIGURES = ROOT / "figures"
+
+ORDER = ("denoise_my_photo", "finite_and_limit", "look_at_a_filter", "new_architecture", "new_layer", "new_optimiser")
+
+
+# --- tutorials -------------------------------------------------------------------------------------------------------
+
+
+def tutorials() -> list[Path]:
+    """The tutorials' scripts in the order of the site."""
+    return [TUTORIALS / f"{name}.py" for name in ORDER]
+
+
+def code_digest(script: Path) -> str:
+    """A digest of what a script does: comments, layout and its docstring do not count."""
+    tree = ast.parse(script.read_text())
+    assert ast.get_docstring(tree) is not None
+    tree.body = tree.body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+
+
+def tutorial_title(script: Path) -> str:
+    """The first line of a script's docstring."""
+    return (ast.get_docstring(ast.parse(script.read_text())) or "").splitlines()[0]
+
+
+def tutorial_page(script: Path) -> str:
+    """A script as Markdown: its docstring, its comments at the margin as text, the rest as code, what it printed."""
+    source = script.read_text()
+    first, _, rest = (ast.get_docstring(ast.parse(source)) or "").partition("\n")
+    parts = [f"# {first}\n", rest.strip() + "\n"]
+    body = source.split('"""', 2)[2]
+    for block in re.split(r"(?m)((?:^#(?: .*)?\n)+)", body):
+        if block.startswith("#"):
+            parts.append(re.sub(r"(?m)^# ?", "", block))
+        elif block.strip():
+            parts.append(f"```python\n{block.strip()}\n```\n")
+    stored = TUTORIALS / "stored" / script.stem
+    made = json.loads((stored / "made.json").read_text())
+    versions = made["environment"]["versions"]
+    parts.append(
+        f"## What it gives\n\nMade on {made['date']} by `python docs/tutorials/{script.name}`, jax {versions['jax']} "
+        f"on {made['environment']['cpus']} CPU cores, in {made['cpu_seconds']:.0f} CPU seconds. "
+        f"[The whole script]({script.name}).\n"
+    )
+    parts.append(f"```text\n{(stored / 'output.txt').read_text().strip()}\n```\n")
+    parts += [f"![{p.stem}](stored/{script.stem}/{p.name})\n" for p in sorted(stored.glob("*.png"))]
+    return "\n".join(parts)
+
+
+# --- tables from stored results --------------------------------------------------------------------------------------
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "&#124;") for cell in line) + " |" for line in lines)
+
+
+def _stored_markdown(name: str) -> str:
+    """A stored table, its headings one level lower and without its title."""
+    text = (RESULTS / name).read_text().split("\n", 1)[1]
+    return re.sub(r"(?m)^(#+) ", r"#\1 ", text).strip()
+
+
+def kernel_table() -> str:
+    """The kernel benchmark as it is stored."""
+    return _stored_markdown("bench_kernel.md")
+
+
+def denoising_table() -> str:
+    """The denoisers as they are stored."""
+    return _stored_markdown("denoise_table.md")
+
+
+def denoising_environment() -> str:
+    """With what the denoisers were measured."""
+    found = sorted({_machine(entry["environment"]) for entry in _read(RESULTS / "denoise_table.json")["entries"]})
+    return "; ".join(found)
+
+
+def _machine(environment: dict[str, Any]) -> str:
+    versions = environment["versions"]
+    chosen = ", ".join(f"{name} {versions[name]}" for name in ("jax", "scikit-image", "bm3d") if name in versions)
+    return f"{environment['cpus']} cores ({environment['machine']}), Python {environment['python']}, {chosen}"
+
+
+def verdicts() -> str:
+    """Every stored verdict on the paper's claims."""
+    rows = []
+    for path in sorted(RESULTS.glob("reproduce-*/*.json")):
+        preset = path.parent.name.removeprefix("reproduce-")
+        for verdict in _read(path)["verdicts"]:
+            claim = str(verdict["claim"]) if verdict["claim"] else "theory"
+            finding = f"{verdict['ours']} (published: {verdict['published']})"
+            cells = [claim, verdict["statement"], finding, verdict["outcome"], f"{path.stem}, {preset}"]
+            rows.append([claim, [html.escape(cell) for cell in cells]])
+    rows.sort(key=lambda row: (row[0] == "theory", row[0]))
+    return _table(["claim", "tested", "found", "outcome", "experiment"], [cells for _, cells in rows])
+
+
+# --- figures ---------------------------------------------------------------------------------------------------------
+
+_COMPARE = "ntk-nonlocal compare --out build/demo"
+# Figures that no experiment of `ntk-nonlocal reproduce` makes: the pattern of their names, the command, what they show.
+OTHER_FIGURES = {
+    "compare_outputs": (
+        _COMPARE,
+        "The bundled face: theory, gradient descent and Adam, fed the image and fed noise",
+    ),
+    "compare_psnr": (_COMPARE, "PSNR against steps"),
+    "compare_kernel": (_COMPARE, "Weights of four pixels, drawn over the image"),
+    "compare_eigenvectors": (_COMPARE, "Leading eigenvectors of the kernel and of the networks' features"),
+    "bench_kernel*": ("python experiments/bench_kernel.py", "The kernel engine beside neural-tangents: how time grows"),
+    "denoise_blind*": (
+        "python experiments/denoise_table.py --data DIR",
+        "What blind noise estimation and Stein's choice of the step cost",
+    ),
+    "denoise*": ("python experiments/denoise_table.py --data DIR", "Denoisers side by side"),
+}
+
+
+def figure_origin(path: Path) -> tuple[str, str]:
+    """The command that makes a figure of ``figures/``, and what it shows.
+
+    Raises:
+      LookupError: nobody knows; says where to write it down.
+    """
+    preset = path.parent.name.removeprefix("reproduce-")
+    if preset != path.parent.name:
+        folder = RESULTS / path.parent.name
+        known = sorted((p.stem for p in folder.glob("*.json")), key=len, reverse=True)
+        for name in known:
+            if path.stem == name or path.stem.startswith(f"{name}-"):
+                return _read(folder / f"{name}.json")["command"], _experiment_title(name)
+    for pattern, origin in OTHER_FIGURES.items():
+        if path.match(f"figures/{pattern}.*"):
+            return origin
+    raise LookupError(f"{path.relative_to(ROOT)}: add the command that makes it to OTHER_FIGURES in docs/hooks.py")
+
+
+def _experiment_title(name: str) -> str:
+    source = (ROOT / "ntk_nonlocal" / "experiments" / f"{name.replace('-', '_')}.py").read_text()
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "TITLE":
+            return str(ast.literal_eval(node.value))
+    raise LookupError(f"the experiment {name} has no TITLE")
+
+
+def figure_gallery() -> str:
+    """Every picture under figures/ with its command."""
+    parts = []
+    for path in sorted(FIGURES.rglob("*.png")):
+        command, shows = figure_origin(path)
+        name = path.relative_to(FIGURES).with_suffix("").as_posix()
+        parts.append(f"## {name}\n\n{shows}.\n\n    {command}\n\n![{name}](figures/{name}.png)\n")
+    return "\n".join(parts)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    table.__name__: table for table in (kernel_table, denoising_table, denoising_environment, verdicts, figure_gallery)
+}
+
+
+def fill(markdown: str) -> str:
+    """Puts what ``TABLES`` makes in the place of ``{{ its name }}``."""
+    return re.sub(r"\{\{ (\w+) \}\}", lambda found: TABLES[found[1]](), markdown)
+
+
+# --- what mkdocs calls -----------------------------------------------------------------------------------------------
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Adds the pages of the tutorials, the contributors' page and the figures."""
+    from mkdocs.structure.files import File
+
+    for script in tutorials():
+        files.append(File.generated(config, f"tutorials/{script.stem}.md", content=tutorial_page(script)))
+    files.append(File.generated(config, "contributing.md", content=(ROOT / "CONTRIBUTING.md").read_text()))
+    for path in sorted(FIGURES.rglob("*.png")):
+        target = f"figures/{path.relative_to(FIGURES).as_posix()}"
+        files.append(File.generated(config, target, abs_src_path=str(path)))
+    return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Fills in tables."""
+    return fill(markdown)
+
+
+def on_page_content(content: str, **_: Any) -> str:
+    """Sets formulas as MathML, which browsers draw by themselves, and takes the roles off names in docstrings."""
+    from latex2mathml.converter import convert
+
+    def formula(found: re.Match[str]) -> str:
+        source = html.unescape(found[2])
+        display = source.startswith("\\[")
+        return str(convert(source[2:-2].strip(), display="block" if display else "inline"))
+
+    content = re.sub(r'<(span|div) class="arithmatex">(.*?)</\1>', formula, content, flags=re.DOTALL)
+    return re.sub(r":(?:meth|func|class|data|mod|attr|obj):(?=<code>)", "", content)
+
+
+def on_post_build(config: Any) -> None:
+    """Refuses a site that would fetch something from elsewhere, or shows a formula as source."""
+    from mkdocs.exceptions import PluginError
+
+    refused = {
+        "fetches from elsewhere": r"<(?:script|img|iframe|source)[^>]*\ssrc=\"?https?:|@import[^;]*https?:"
+        r"|<link[^>]*rel=\"?(?:stylesheet|preconnect)[^>]*https?:",
+        "has a formula that is not set": r"class=\"arithmatex|\$\$",
+    }
+    for page in sorted(Path(config["site_dir"]).rglob("*.html")):
+        text = page.read_text()
+        for what, pattern in refused.items():
+            found = re.search(pattern, text)
+            if found:
+                raise PluginError(f"{page.name} {what}: {text[found.start() : found.start() + 80]!r}")
