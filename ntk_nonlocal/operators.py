@@ -109,6 +109,14 @@ class KernelOperator:
             )
         return indices.astype(np.intp)
 
+    def _repr_html_(self) -> str:
+        """What it is, as a small table for notebooks."""
+        height, width = self.image_shape
+        rows = {"kernel": type(self).__name__, "image": f"{height} x {width}", "type": self.dtype}
+        rows |= {"shape": " x ".join(map(str, self.shape))}
+        cells = "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in rows.items())
+        return f"<table>{cells}</table>"
+
     def __repr__(self) -> str:
         height, width = self.image_shape
         return f"{type(self).__name__}({height}x{width} image, {self.shape[0]}x{self.shape[1]}, {self.dtype})"

@@ -88,6 +88,24 @@ def save_figure(
     return tuple(written)
 
 
+def image_html(image: ArrayLike, caption: str) -> str:
+    """An image (H, W, C), clipped to [0, 1], as HTML that needs no other file."""
+    import base64
+    import html
+    import io
+
+    from PIL import Image
+
+    pixels = np.clip(np.asarray(image, np.float64), 0, 1)
+    if pixels.shape[2] not in (1, 3):
+        pixels = pixels.mean(axis=2, keepdims=True)
+    levels = np.rint(255 * pixels).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(levels[:, :, 0] if levels.shape[2] == 1 else levels).save(file, "PNG")
+    data, text = base64.b64encode(file.getvalue()).decode(), html.escape(caption)
+    return f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'
+
+
 def show_image(axes: Axes, image: ArrayLike, title: str = "", below: str = "") -> None:
     """An image (H, W) or (H, W, C), clipped to [0, 1], with a title above and a line of text below."""
     pixels = np.clip(np.asarray(image, np.float64), 0, 1)

@@ -62,6 +62,15 @@ class Layer:
             arguments.append(repr(value) if index == 0 else f"{field.name}={value!r}")
         return f"{type(self).__name__}({', '.join(arguments)})"
 
+    def _repr_html_(self) -> str:
+        """Nested lists of layers and branches, for notebooks."""
+        inner = getattr(self, "layers", ()) or getattr(self, "branches", ())
+        if not inner:
+            return f"<code>{self!r}</code>"
+        items = "".join(f"<li>{layer._repr_html_()}</li>" for layer in inner)
+        kind = "ul" if hasattr(self, "branches") else 'ol start="0"'
+        return f"{type(self).__name__}<{kind}>{items}</{kind[:2]}>"
+
 
 class Nonlinearity(Layer):
     """Base of the pointwise nonlinearities; their input must be Gaussian in the limit, that is, come from a Conv."""

@@ -12,14 +12,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ntk_nonlocal import plotting
 from ntk_nonlocal.analysis import leading_eigenvectors
 from ntk_nonlocal.architecture import Layer, as_serial, autoencoder, output_signal
+from ntk_nonlocal.checks import choice
 from ntk_nonlocal.filters.spectral import check_step_size
 from ntk_nonlocal.filters.spectrum import eigenpairs
 from ntk_nonlocal.filters.trajectory import trajectory
@@ -27,8 +29,11 @@ from ntk_nonlocal.images import add_noise, as_image, check_sigma, psnr
 from ntk_nonlocal.interpret.flax import FlaxNetwork, Params, to_flax
 from ntk_nonlocal.interpret.kernel import tangent_kernel
 from ntk_nonlocal.operators import DenseKernel, KernelOperator
-from ntk_nonlocal.results import environment, write_arrays, write_json
+from ntk_nonlocal.results import environment, plain, write_arrays, write_json
 from ntk_nonlocal.training import noise_input, train
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Input = Literal["image", "noise"]
 Progress = Callable[[float], None]
@@ -86,7 +91,7 @@ class CompareSettings:
         return {**self.__dict__, "architecture": repr(self.architecture)}
 
 
-@dataclass
+@dataclass(repr=False)
 class Comparison:
     """A comparison that is being made: ``facts`` (JSON values) and ``arrays`` hold all that is finished.
 
@@ -137,6 +142,26 @@ class Comparison:
         """Writes arrays.npz and result.json, with "complete": false while stages are missing."""
         write_arrays(folder / "arrays.npz", **self.arrays)
         write_json(folder / "result.json", self.facts)
+
+    def __repr__(self) -> str:
+        height, width = self.arrays["clean"].shape[:2]
+        finished = [f"{name}: {', '.join(found)}" for name, found in self.facts["inputs"].items()]
+        state = "complete" if self.facts["complete"] else f"finished: {'; '.join(finished) or 'nothing'}"
+        return f"Comparison({height}x{width} image, {self.settings.architecture!r}, {state})"
+
+    def plot(self, name: Literal["outputs", "psnr", "kernel", "eigenvectors"] = "outputs") -> Figure:
+        """One of the figures that ``ntk-nonlocal compare`` draws, as a matplotlib figure.
+
+        Raises:
+          ValueError: an unknown figure, or a comparison that is not complete.
+        """
+        from ntk_nonlocal.experiments.compare_figures import DRAWINGS
+
+        choice("name", name, DRAWINGS)
+        if not self.facts["complete"]:
+            raise ValueError("the comparison is not complete; run all of its stages() first")
+        with plotting.style():
+            return DRAWINGS[name](plain(self.facts), self.arrays)
 
     def _finish(self, progress: Progress) -> None:
         self.facts |= {"environment": environment(), "complete": True}

@@ -35,14 +35,8 @@ def draw_comparison(folder: str | os.PathLike[str]) -> tuple[Path, ...]:
     facts, arrays = read_json(folder / "result.json"), read_arrays(folder / "arrays.npz")
     if not facts.get("complete"):
         raise ValueError(f"the comparison in {folder} was not finished; run it again")
-    drawings: dict[str, Callable[[Facts, Arrays], Figure]] = {
-        "outputs": outputs_figure,
-        "psnr": psnr_figure,
-        "kernel": kernel_figure,
-        "eigenvectors": eigenvectors_figure,
-    }
     written: list[Path] = []
-    for name, draw in drawings.items():
+    for name, draw in DRAWINGS.items():
         with plotting.style():
             figure = draw(facts, arrays)
         written.extend(plotting.save_figure(figure, folder / name))
@@ -159,3 +153,11 @@ def _colour_bar(figure: Figure, axes: Any, label: str) -> None:
     bar = figure.colorbar(values, ax=axes, orientation="horizontal", fraction=0.025, aspect=50, pad=0.01)
     bar.set_label(label, fontsize=8)
     bar.ax.tick_params(labelsize=8)
+
+
+DRAWINGS: dict[str, Callable[[Facts, Arrays], Figure]] = {
+    "outputs": outputs_figure,
+    "psnr": psnr_figure,
+    "kernel": kernel_figure,
+    "eigenvectors": eigenvectors_figure,
+}

@@ -6,11 +6,12 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ntk_nonlocal import plotting
 from ntk_nonlocal.architecture import Layer
 from ntk_nonlocal.checks import choice, whole
 from ntk_nonlocal.checks import seed as check_seed
@@ -19,6 +20,9 @@ from ntk_nonlocal.filters.closed_form import BEST, FAST, Setting, closed_form, p
 from ntk_nonlocal.filters.tiles import Tiles
 from ntk_nonlocal.images import as_noisy_image, check_sigma
 from ntk_nonlocal.noise import estimate_sigma
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Method = Literal["ntk", "nlm", "tv", "bm3d", "gd", "adam"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -63,6 +67,25 @@ class Denoised:
             f"Denoised({height}x{width}x{channels} image by {self.method!r}, sigma {255 * self.sigma:.1f}/255{step}, "
             f"{self.seconds:.1f} s)"
         )
+
+    def _repr_html_(self) -> str:
+        """The image with its caption, for notebooks."""
+        return plotting.image_html(self.image, repr(self))
+
+    def plot(self, noisy: ArrayLike | None = None) -> Figure:
+        """The image as a matplotlib figure; beside ``noisy``, of the same shape, where that is given.
+
+        Raises:
+          ValueError, TypeError: ``noisy`` is no image, or one of another shape.
+        """
+        from ntk_nonlocal.filters import denoise_figure
+
+        if noisy is None:
+            return denoise_figure.one_image(self)
+        before = as_noisy_image(noisy)
+        if before.shape != self.image.shape:
+            raise ValueError(f"noisy must have the shape of the result, {self.image.shape}, got {before.shape}")
+        return denoise_figure.side_by_side(before, self)
 
 
 def denoise(

@@ -14,12 +14,18 @@ from ntk_nonlocal.filters.denoise import Denoised
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _PART = 5  # the enlarged part is this share of the shorter side
 
 
 def draw_side_by_side(noisy: ArrayLike, result: Denoised, path: Path) -> None:
     """Writes the figure to a path that ends in .png, .pdf or .svg."""
+    plotting.save_figure(side_by_side(noisy, result), path.with_suffix(""), (path.suffix.lower()[1:],))
+
+
+def side_by_side(noisy: ArrayLike, result: Denoised) -> Figure:
+    """Both images with an enlarged part of each; ``noisy`` has the result's shape."""
     before, after = np.asarray(noisy), np.asarray(result.image)
     height, width = before.shape[:2]
     row, column, side = _busiest_part(after)
@@ -34,7 +40,16 @@ def draw_side_by_side(noisy: ArrayLike, result: Denoised, path: Path) -> None:
             _mark(grid[0][index], row, column, side)
             part = image[row : row + side, column : column + side]
             plotting.show_image(grid[1][index], part, "", f"the marked part, {side}x{side} pixels")
-        plotting.save_figure(figure, path.with_suffix(""), (path.suffix.lower()[1:],))
+    return figure
+
+
+def one_image(result: Denoised) -> Figure:
+    """The denoised image and its numbers."""
+    height, width = result.image.shape[:2]
+    with plotting.style():
+        figure = plotting.new_figure(4.5, 4.5 * height / width + 0.5)
+        plotting.show_image(figure.subplots(), result.image, f"denoised by {result.method}", _numbers(result))
+    return figure
 
 
 def _origin(result: Denoised) -> str:

@@ -34,7 +34,7 @@ from ntk_nonlocal.filters.spectral import KrylovSpectrum, check_tolerance, desce
 from ntk_nonlocal.operators import KernelOperator, check_operator
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Eigenpairs:
     """Leading eigenvalues and eigenvectors.
 
@@ -47,6 +47,12 @@ class Eigenpairs:
     values: Small
     vectors: Array
     residuals: Small
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{value:.4g}" for value in self.values[:4]) + (", ..." if len(self.values) > 4 else "")
+        return (
+            f"Eigenpairs({len(self.values)} of {len(self.vectors)}: {shown}; residuals to {self.residuals.max():.1e})"
+        )
 
 
 def largest_eigenvalue(

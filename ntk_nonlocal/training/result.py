@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ntk_nonlocal.interpret.flax import Params
 
 from .weights import FloatArray, WeightChange
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class DivergenceError(ArithmeticError):
@@ -57,3 +60,20 @@ class TrainingResult:
             f"TrainingResult({self.settings['optimizer']}, {self.history.steps[-1]} steps in {self.seconds:.1f} s, "
             f"loss {self.history.loss[0]:.4g} -> {self.history.loss[-1]:.4g}{psnr})"
         )
+
+    def plot(self) -> Figure:
+        """Loss, and PSNR where a clean image was given, against steps, as a matplotlib figure."""
+        from ntk_nonlocal import plotting
+
+        curves = {"loss": self.history.loss} | ({} if self.history.psnr is None else {"PSNR [dB]": self.history.psnr})
+        with plotting.style():
+            figure = plotting.new_figure(4.2 * len(curves), 3.0)
+            for axes, (name, values) in zip(
+                figure.subplots(1, len(curves), squeeze=False)[0], curves.items(), strict=True
+            ):
+                axes.plot(self.history.steps, values, color=plotting.BLUE)
+                axes.set_xscale("symlog", linthresh=1)
+                axes.set_yscale("log" if name == "loss" else "linear")
+                axes.set_xlabel("step")
+                axes.set_ylabel(name)
+        return figure
