@@ -124,9 +124,10 @@ class LagKernel(BlockedKernel):
         columns = np.maximum(1 - np.abs(width[:, None] - width) / self.window, 0)
         return values * rows[:, :, None, None] * jnp.asarray(columns, self.dtype)
 
-    def axis(self, index: Array) -> LagAxis:
+    def axis(self, index: Array, count: int) -> LagAxis:
+        """The ``count`` row lags from the block ``index`` on."""
         height = self.image_shape[0]
-        return Lags(0, self.block, self.block).axis(index * self.block, height, margin_of(self.architecture))
+        return Lags(0, count, count).axis(index * self.block, height, margin_of(self.architecture))
 
     def counted(self, lags: Any) -> tuple[Array, Array]:
         """Whether a lag's pairs count as (i, j) and, again, as (j, i): every ordered pair exactly once."""
@@ -216,6 +217,8 @@ class Block(NamedTuple):
     place: Array
 
     def values(self) -> Array:
+        if len(self.stack) == 1:
+            return self.stack[0]
         return lax.dynamic_index_in_dim(self.stack, self.place, keepdims=False)
 
     def line(self, lag: int, column_lag: Array, first: Array | int, width: int) -> Array:
@@ -230,10 +233,18 @@ class Block(NamedTuple):
 Add = Callable[[Any, Any, Array, Block, Array], Array]
 
 
-def sum_blocks(op: BlockedKernel, add: Add, operands: Any, start: Array) -> Array:
-    """``start`` plus every block's part: add(op, operands, sum, block, index) for each block, on all devices."""
+def sum_blocks(op: BlockedKernel, add: Add, operands: Any, start: Array, join: bool = False) -> Array:
+    """``start`` plus every block's part: add(op, operands, sum, block, index) for each block, on all devices.
+
+    With ``join``, blocks that are kept are given to ``add`` as a single one, with the index of the first: a block by
+    itself would be copied before it is multiplied.
+    """
 
     def over(op: BlockedKernel, operands: Any, start: Array, indices: Array) -> Array:
+        if join and op.kept is not None:
+            joined = op.kept.reshape(1, -1, *op.kept.shape[2:])
+            return add(op, operands, start, Block(joined, jnp.int32(0)), indices[0])
+
         def step(total: Array, index: tuple[Array, Array]) -> tuple[Array, None]:
             if op.kept is not None:
                 return add(op, operands, total, Block(op.kept, index[1]), index[0]), None
@@ -288,20 +299,23 @@ def _product(op: LagKernel, columns: Array) -> Array:
     pixel = np.arange(height)
 
     def add(op: LagKernel, extended: Array, out: Array, block: Block, index: Array) -> Array:
-        axis, values = op.axis(index), block.values()
+        values = block.values()
+        axis = op.axis(index, len(values))
         left, right = axis.ends(0, False)
         first, second = op.counted(axis.lags)
         ahead, behind = ((pixel[None, :] + sign * axis.lags[:, None]) % height for sign in (1, -1))
-        for far, equation, counted, place in (
-            (right, "bpxz,bpzk->bpxk", first, axis.place(pixel[None, :], ahead)),
-            (left, "bpxz,bpxk->bpzk", second, axis.place(behind, pixel[None, :])),
-        ):
-            parts = jnp.einsum(equation, values, extended[far], precision="highest")
-            out = out + jnp.sum(jnp.where(counted[:, None, None, None], axis.take(parts, place, 0), 0), axis=0)
-        return out
+
+        def received(parts: Array, place: Any, counted: Array) -> Array:
+            return jnp.sum(jnp.where(counted[:, None, None, None], axis.take(parts, place, 0), 0), axis=0)
+
+        parts = jnp.einsum("bpxz,bpzk->bpxk", values, extended[right], precision="highest")
+        out = out + received(parts, axis.place(pixel[None, :], ahead), first)
+        # the values are the second factor here: as the first one they would be transposed, which takes longer
+        parts = jnp.einsum("bpxk,bpxz->bpkz", extended[left], values, precision="highest")
+        return out + received(parts, axis.place(behind, pixel[None, :]), second).swapaxes(1, 2)
 
     extended = jnp.pad(vectors, [(0, 1), (0, 0), (0, 0)])
-    return sum_blocks(op, add, extended, jnp.zeros_like(vectors)).reshape(height * width, -1)
+    return sum_blocks(op, add, extended, jnp.zeros_like(vectors), join=True).reshape(height * width, -1)
 
 
 @jax.jit
@@ -325,7 +339,7 @@ def _rows(op: LagKernel, pixels: Array) -> Array:
     def add(op: LagKernel, pixels: Array, out: Array, block: Block, index: Array) -> Array:
         values = block.values()
         y, x = pixels[:, None] // width, pixels[:, None] % width
-        axis = op.axis(index)
+        axis = op.axis(index, op.block)
         first, second = op.counted(axis.lags)
         flat = values.reshape(-1, width, width)
         count = jnp.arange(len(pixels))[:, None]
