@@ -6,13 +6,15 @@ INSTALLED := $(VENV)/.installed
 # Processes of the tests; each takes up to 3.5 GB.
 WORKERS := 2
 
-.PHONY: help demo test lint docs clean
+.PHONY: help demo test lint docs package lowest clean
 
 help:
 	@echo "make demo   compare trained networks with their infinite-width limit on the bundled image, into build/demo"
 	@echo "make test   run the tests"
 	@echo "make lint   check style, formatting and types"
 	@echo "make docs   build the documentation site into build/docs"
+	@echo "make package  build the wheel and the source archive into dist, and try the wheel in an empty environment"
+	@echo "make lowest   run the tests with the lowest versions of the dependencies (Python 3.11)"
 	@echo "make clean  remove what the other targets have made"
 
 demo: $(INSTALLED)
@@ -48,6 +50,25 @@ $(INSTALLED): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -r requirements.txt
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
+
+# The wheel with the newest dependencies that pip finds, in an environment that holds nothing else.
+package: $(INSTALLED)
+	rm -rf dist build/package
+	$(BIN)/python -m hatchling build -d dist
+	$(BIN)/python -m venv build/package
+	build/package/bin/python -m pip install -q --disable-pip-version-check dist/*.whl
+	cd build/package && bin/ntk-nonlocal --version && bin/ntk-nonlocal --print-completion bash >completion.bash \
+	    && bin/python -c "import ntk_nonlocal as nnl; x = nnl.example_image(16).astype('float32'); \
+	    print(nnl.gradient_descent(nnl.tangent_kernel(nnl.unet(levels=2), x), x, [1, 10]).shape)"
+
+lowest: $(INSTALLED) requirements-lowest.txt
+	rm -rf build/lowest
+	$(BIN)/python -m venv build/lowest
+	build/lowest/bin/python -m pip install -q --disable-pip-version-check --no-deps -r requirements-lowest.txt
+	build/lowest/bin/python -m pip install -q --disable-pip-version-check pytest hypothesis
+	PYTHONPATH=. build/lowest/bin/python -m pytest -q tests/test_architecture.py tests/test_compare.py \
+	    tests/test_denoise.py tests/test_flax.py tests/test_images.py tests/test_lag_window.py tests/test_photos.py \
+	    tests/test_properties.py tests/test_spectrum.py tests/test_training_checkpoint.py tests/test_trajectory.py
 
 clean:
 	rm -rf $(VENV) .venv312 build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
