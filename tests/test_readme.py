@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 from typing import Any
@@ -74,3 +75,10 @@ def test_links_lead_to_files() -> None:
     targets = re.findall(r"\]\(([^)#]+)\)", _README.read_text())
     local = [target for target in targets if "://" not in target]
     assert local and all((_ROOT / target).is_file() for target in local)
+
+
+def test_the_numbers_are_those_of_the_stored_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(_ROOT / "experiments"))
+    numbers = importlib.import_module("readme_numbers")
+    text = _README.read_text(encoding="utf-8")
+    assert numbers.filled(text) == text, "run python experiments/readme_numbers.py"
