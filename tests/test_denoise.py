@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ntk_nonlocal.architecture import autoencoder
+from ntk_nonlocal.architecture import autoencoder, unet
 from ntk_nonlocal.filters.denoise import METHODS, denoise
+from ntk_nonlocal.filters.tiles import Tiles
 from ntk_nonlocal.images import add_noise, crop, example_image, psnr
 
 SIGMA = 25 / 255
@@ -179,3 +180,15 @@ def test_nonlocal_means_reproduces_the_quoted_figure(set9: Any) -> None:
 
     clean = read_photo(set9 / "image_House256rgb.png").image.astype(np.float64)
     assert psnr(denoise(add_noise(clean, SIGMA), SIGMA, "nlm").image, clean) == pytest.approx(31.27, abs=0.01)
+
+
+def test_networks_with_skip_connections_are_padded_too() -> None:
+    """9 x 10 pixels are no multiple of the four that two levels ask for."""
+    image = np.random.default_rng(0).uniform(size=(9, 10, 1)).astype(np.float32)
+    result = denoise(image, 0.1, "gd", architecture=unet(levels=2), width=4, steps=2)
+    assert result.image.shape == (9, 10, 1)
+
+
+def test_tiles_no_larger_than_their_overlap_are_refused() -> None:
+    with pytest.raises(ValueError, match="twice the overlap of 48 pixels, got 96"):
+        Tiles.of((200, 200), 96, 48)

@@ -107,3 +107,9 @@ def test_bad_options_are_refused() -> None:
             eigenpairs(op, 1, **options)
     with pytest.raises(ValueError, match="probes must be an integer of at least 2"):
         degrees_of_freedom(op, [1], probes=1)
+
+
+def test_degrees_of_freedom_that_are_given_up_say_so() -> None:
+    kernel = DenseKernel(jnp.diag(jnp.geomspace(1e-4, 1.0, 64)), (8, 8))
+    with pytest.warns(RuntimeWarning, match="stopped after 1 products .* raise max_products"):
+        degrees_of_freedom(kernel, [1000], exact_up_to=0, max_products=1)

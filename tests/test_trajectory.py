@@ -352,3 +352,9 @@ def test_the_same_seed_gives_the_same_bits() -> None:
         warnings.simplefilter("error")
         first, second = (np.asarray(gradient_descent(op, image(), [50], seed=3)) for _ in range(2))
     assert np.array_equal(first, second)
+
+
+def test_no_probes_need_a_known_largest_eigenvalue() -> None:
+    op = DenseKernel(jnp.asarray(matrix_with(SPECTRA["flat"]), jnp.float32), (SIDE, SIDE))
+    with pytest.raises(ValueError, match="only where lambda_max is given"):
+        trajectory(op, image(), probes=0)
