@@ -36,6 +36,22 @@ def test_it_is_the_infinite_network_fed_a_mirrored_frame(features: np.ndarray, b
     np.testing.assert_allclose(kernel.as_matrix(), expected, atol=2e-6 / bandwidth**2)
 
 
+@pytest.mark.parametrize(("size", "window"), [((5, 7), 1), ((7, 5), 3), ((4, 9), 12)])
+def test_float64_follows_the_definition_to_rounding(size: tuple[int, int], window: int, x64: None) -> None:
+    """Windows smaller and larger than the image, in 64-bit JAX."""
+    height, width = size
+    rng = np.random.default_rng(2)
+    image, columns = rng.random((2, height, width)), rng.normal(size=(height * width, 3))
+    framed = np.pad(image, ((0, 0), (1, 1), (1, 1)), mode="reflect")
+    patches = np.stack([framed[:, y : y + height, x : x + width] for y in range(3) for x in range(3)])
+    pixels = patches.reshape(-1, height * width)
+    distance = np.mean((pixels[:, :, None] - pixels[:, None]) ** 2, axis=0)
+    expected = taper(height, width, window) * np.exp(-np.maximum(distance - 0.02, 0) / 0.3**2)
+    kernel = windowed_affinity(image, 3, 0.3, window, offset=0.02)
+    np.testing.assert_allclose(kernel.as_matrix(), expected, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(kernel @ columns, expected @ columns, rtol=0, atol=1e-12)
+
+
 def test_products_diagonal_and_matrix_agree(features: np.ndarray) -> None:
     kernel = windowed_affinity(features, PATCH, 0.3, WINDOW, offset=0.01)
     matrix = np.asarray(kernel.as_matrix())

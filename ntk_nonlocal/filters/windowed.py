@@ -118,7 +118,7 @@ def _affinity(planes: Array, bandwidth: Array, offset: Array, patch_size: int, w
             total = jnp.zeros(shape[1:], planes.dtype)
             for channel in range(channels):
                 here = jax.lax.dynamic_slice(around, (channel, 0, reach), shape)[0]
-                there = jax.lax.dynamic_slice(around, (channel, row, column), shape)[0]
+                there = jax.lax.dynamic_slice(around, (jnp.int32(channel), row, column), shape)[0]
                 total += jnp.square(here - there)
             return total
 
@@ -126,7 +126,7 @@ def _affinity(planes: Array, bandwidth: Array, offset: Array, patch_size: int, w
         if margin:
             distance = computed_once(lambda values: _window_sum(values, patch_size, 0), truth, distance)
             distance = _window_sum(distance, patch_size, 1)
-        taper = jnp.prod(1 - jnp.abs(lag) / window).astype(planes.dtype)
+        taper = jnp.prod(1 - jnp.abs(lag).astype(planes.dtype) / window)
         affinity = taper * jnp.exp(-jnp.maximum(scale * distance - offset, 0) / bandwidth**2)
         pair = inside[: size[0], reach : reach + size[1]] * jax.lax.dynamic_slice(inside, (row, column), size)
         return affinity * pair
