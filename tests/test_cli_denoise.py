@@ -70,8 +70,9 @@ def test_a_folder_and_json(tmp_path: Path, capsys: Any) -> None:
     assert all(one["sigma_8bit"] > 0 and one["settings"]["method"] == "tv" for one in facts)
 
 
-def test_sigma_zero_leaves_every_pixel(photo: Path, tmp_path: Path) -> None:
-    assert call(photo, "-o", tmp_path / "same.png", "--sigma", 0) == 0
+@pytest.mark.parametrize("zero", ["0", "0.00", "0e0"])
+def test_sigma_zero_leaves_every_pixel(zero: str, photo: Path, tmp_path: Path) -> None:
+    assert call(photo, "-o", tmp_path / "same.png", "--sigma", zero) == 0
     assert np.array_equal(read_photo(photo).image, read_photo(tmp_path / "same.png").image)
 
 
@@ -80,6 +81,16 @@ def test_compare_writes_a_figure(photo: Path, tmp_path: Path) -> None:
     assert call(photo, "-o", tmp_path / "clean.png", "--sigma", 20, "--method", "tv", "--compare", figure) == 0
     with Image.open(figure) as drawn:
         assert min(drawn.size) > 300
+
+
+def test_images_of_one_stem_get_a_figure_each(photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    other = tmp_path / "photo.tif"
+    Image.fromarray(noisy_pixels(3)).save(other)
+    options = ["--sigma", 20, "--method", "tv", "--compare", tmp_path / "figure.png"]
+    assert call(photo, other, "-o", tmp_path / "out", *options) == 0
+    names = ["figure-photo.png.png", "figure-photo.tif.png"]
+    assert sorted(path.name for path in tmp_path.glob("figure*")) == names
 
 
 @pytest.mark.parametrize(

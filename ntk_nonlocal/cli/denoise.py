@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -196,7 +197,9 @@ def _figures(figure: Path | None, jobs: list[tuple[Path, Path]]) -> list[Path | 
         raise ValueError(f"cannot write {figure}: there is no folder {figure.parent}; create it first")
     found: list[Path | None] = [figure]
     if len(jobs) > 1:
-        found = [figure.with_name(f"{figure.stem}-{source.stem}{figure.suffix}") for source, _ in jobs]
+        stems = Counter(source.stem for source, _ in jobs)
+        names = [source.stem if stems[source.stem] == 1 else source.name for source, _ in jobs]  # a.png beside a.jpg
+        found = [figure.with_name(f"{figure.stem}-{name}{figure.suffix}") for name in names]
     taken = {path.resolve() for job in jobs for path in job}
     for path in found:
         if path is not None and path.resolve() in taken:
@@ -207,4 +210,8 @@ def _figures(figure: Path | None, jobs: list[tuple[Path, Path]]) -> list[Path | 
 def _sigma(text: str) -> float | None:
     if text.strip().lower() == "auto":
         return None
-    return 0.0 if text.strip() in ("0", "0.0") else parsing.sigma(text)
+    try:
+        nothing = float(text) == 0
+    except ValueError:
+        nothing = False
+    return 0.0 if nothing else parsing.sigma(text)
