@@ -234,6 +234,9 @@ def test_completion_knows_commands_options_and_names(shell: str, capfd: pytest.C
     script = capfd.readouterr().out
     for word in ("compare", "denoise", "reproduce", "sigma", "kernel-width", "autoencoder", "nlm", "paper"):
         assert word in script
+    if shell == "bash":
+        for command in ("compare", "denoise", "reproduce"):
+            assert f"_{command}_option_strings=(" in script
     if shell == "bash" and shutil.which("bash"):
         assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0
 

@@ -51,6 +51,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Adds the command and its options."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "compare",
+        help="trained networks beside their infinite-width limit, on one image",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
