@@ -182,6 +182,11 @@ def test_nonlocal_means_reproduces_the_quoted_figure(set9: Any) -> None:
     assert psnr(denoise(add_noise(clean, SIGMA), SIGMA, "nlm").image, clean) == pytest.approx(31.27, abs=0.01)
 
 
+def test_an_image_far_smaller_than_the_architecture_asks_for_is_refused() -> None:
+    with pytest.raises(ValueError, match="by 512, too much for an image of 40x12 pixels; take fewer levels"):
+        denoise(np.zeros((40, 12, 3)), 0.1, "gd", architecture=unet(levels=9))
+
+
 def test_networks_with_skip_connections_are_padded_too() -> None:
     """9 x 10 pixels are no multiple of the four that two levels ask for."""
     image = np.random.default_rng(0).uniform(size=(9, 10, 1)).astype(np.float32)

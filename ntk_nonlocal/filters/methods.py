@@ -115,9 +115,18 @@ def trained(
 
 
 def _pad(image: NDArray[np.float32], body: Layer) -> NDArray[np.float32]:
-    """The image mirrored at its end until height and width are divisible as the architecture asks."""
+    """The image mirrored at its end until height and width are divisible as the architecture asks.
+
+    Raises:
+      ValueError: more than the image itself would have to be added, or the architecture does not fit even then.
+    """
     factor = _coarsest(body)
     extra = [(-length) % factor for length in image.shape[:2]]
+    if extra[0] >= image.shape[0] or extra[1] >= image.shape[1]:
+        raise ValueError(
+            f"the architecture lowers the resolution by {factor}, too much for an image of "
+            f"{image.shape[0]}x{image.shape[1]} pixels; take fewer levels"
+        )
     padded = np.pad(image, ((0, extra[0]), (0, extra[1]), (0, 0)), mode="symmetric")
     output_signal(body, padded.shape[:2])
     return padded
