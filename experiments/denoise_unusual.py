@@ -3,7 +3,7 @@
     python experiments/denoise_unusual.py --data FOLDER      images of the colour set too; without it the bundled image
     python experiments/denoise_unusual.py --draw             only the table, from the stored results
 
-Every picture is a 192x192 crop from the middle. "loss" is the PSNR of the input less that of the output, in dB, so that
+Every picture is a 128x128 crop from the middle. "loss" is the PSNR of the input less that of the output, in dB, so that
 a positive number says that denoising did harm. Results are stored picture by picture; what is stored is not run again.
 """
 
@@ -25,8 +25,8 @@ from ntk_nonlocal.noise import estimate_sigma
 from ntk_nonlocal.results import atomic_file, read_json, write_json
 
 RESULTS = Path(__file__).parent / "results" / "denoise_unusual.json"
-SIDE = 192
-GIVEN = (None, 1, 5)  # sigma in 8-bit units; None is blind
+SIDE = 128
+GIVEN = {"blind": None, "sigma 1": 1, "sigma 5": 5}  # in 8-bit units
 Picture = NDArray[np.float64]
 
 
@@ -69,25 +69,30 @@ def constant_noisy(clean: Picture) -> tuple[Picture, Picture]:
     return flat, white(flat, 25)
 
 
-KINDS: dict[str, Any] = {
-    "already clean": lambda clean: (clean, clean.copy()),
-    "white, sigma 2": lambda clean: (clean, white(clean, 2)),
-    "white, sigma 100": lambda clean: (clean, white(clean, 100)),
-    "Poisson, 50 photons": lambda clean: (clean, photon(clean)),
-    "saturated, sigma 25": saturated,
-    "one colour, sigma 25": one_colour,
-    "constant image": constant,
-    "constant image, sigma 25": constant_noisy,
-    "sigma 10, then JPEG 75": lambda clean: (clean, jpeg(clean)),
+# kind: (the picture to be found and what is given, from a clean one; the true sigma in 8-bit units, if there is one)
+KINDS: dict[str, tuple[Any, int | None]] = {
+    "already clean": (lambda clean: (clean, clean.copy()), None),
+    "white, sigma 1": (lambda clean: (clean, white(clean, 1)), 1),
+    "white, sigma 2": (lambda clean: (clean, white(clean, 2)), 2),
+    "white, sigma 5": (lambda clean: (clean, white(clean, 5)), 5),
+    "white, sigma 100": (lambda clean: (clean, white(clean, 100)), 100),
+    "Poisson, 50 photons": (lambda clean: (clean, photon(clean)), None),
+    "saturated, sigma 25": (saturated, 25),
+    "one colour, sigma 25": (one_colour, 25),
+    "constant image": (constant, None),
+    "constant image, sigma 25": (constant_noisy, 25),
+    "sigma 10, then JPEG 75": (lambda clean: (clean, jpeg(clean)), 10),
 }
 
 
 def measure(clean: Picture, kind: str) -> dict[str, Any]:
     """The entry of one picture and one kind of noise: PSNR in dB (None where the picture is met exactly)."""
-    target, given = KINDS[kind](clean)
+    make, true = KINDS[kind]
+    target, given = make(clean)
     entry: dict[str, Any] = {"kind": kind, "input": _decibel(given, target), "blind sigma": 255 * estimate_sigma(given)}
-    for level in GIVEN:
-        name = "blind" if level is None else f"sigma {level}"
+    for name, level in {**GIVEN, "true sigma": true}.items():
+        if name == "true sigma" and level is None:
+            continue
         found = denoise(given, None if level is None else level / 255)
         entry[name] = _decibel(found.image, target)
         entry[f"{name}, largest change"] = 255 * float(np.abs(found.image - given).max())
@@ -109,7 +114,7 @@ def table(entries: list[dict[str, Any]]) -> str:
     lines.append(
         "A dash: the input is the picture itself; the largest change of a value, in 8-bit units, stands beside it."
     )
-    columns = ("blind", *(f"sigma {level}" for level in GIVEN if level is not None))
+    columns = (*GIVEN, "true sigma")
     for kind in KINDS:
         lines += ["", f"## {kind}", ""]
         heads = [f"loss, {name}" + ("" if name == "blind" else " given") for name in columns]
@@ -119,7 +124,9 @@ def table(entries: list[dict[str, Any]]) -> str:
             cells = [entry["image"], "-" if entry["input"] is None else f"{entry['input']:.2f}"]
             cells.append(f"{entry['blind sigma']:.2f}")
             for name in columns:
-                if entry["input"] is None:
+                if name not in entry:
+                    cells.append("")
+                elif entry["input"] is None:
                     cells.append(f"- (change {entry[f'{name}, largest change']:.2f})")
                 else:
                     output = entry[name]

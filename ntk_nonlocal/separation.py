@@ -26,6 +26,7 @@ def computed_once(function: Callable[..., Any], truth: Array, *operands: Any) ->
     shapes = jax.eval_shape(function, *operands)
 
     def never(*_: Any) -> Any:
-        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        # taken if that value is not a number
+        return jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), shapes)
 
     return lax.cond(truth, function, never, *operands)

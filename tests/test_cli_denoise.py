@@ -125,3 +125,13 @@ def test_bad_input_is_one_line(
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert message in error and error.startswith("ntk-nonlocal denoise: error:")
     assert photo.read_bytes() == before and not Path("out.png").exists()
+
+
+def test_a_bad_picture_does_not_cost_the_others(photo: Path, tmp_path: Path, capsys: Any) -> None:
+    bad, out = tmp_path / "bad.png", tmp_path / "out"
+    bad.write_bytes(b"no picture")
+    out.mkdir()
+    assert call(bad, photo, "-o", out, "--sigma", 0) == 2
+    assert [path.name for path in out.iterdir()] == [photo.name]
+    said = capsys.readouterr().err
+    assert "bad.png" in said and "1 of 2 pictures" in said

@@ -197,3 +197,12 @@ def test_networks_with_skip_connections_are_padded_too() -> None:
 def test_tiles_no_larger_than_their_overlap_are_refused() -> None:
     with pytest.raises(ValueError, match="twice the overlap of 48 pixels, got 96"):
         Tiles.of((200, 200), 96, 48)
+
+
+def test_no_quality_is_promised_where_the_noise_was_clipped() -> None:
+    clean = np.zeros((16, 16, 1))
+    clean[:, 8:] = 0.5
+    noisy = add_noise(clean, 25 / 255)
+    whole, cut = (denoise(image, 25 / 255) for image in (noisy, np.clip(noisy, 0, 1)))
+    assert whole.risk is not None and whole.expected_psnr == pytest.approx(-10 * np.log10(whole.risk))
+    assert cut.expected_psnr is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -81,12 +82,20 @@ def run(args: argparse.Namespace) -> int:
     _check_options(args)
     jobs = _jobs(args.images, args.output)
     figures = _figures(args.compare, jobs)
+    failed = 0
     with Progress(float(len(jobs)), quiet=args.quiet) as progress:
         for (source, target), figure in zip(jobs, figures, strict=True):
             progress.stage(source.name, 1.0)
-            photo = read_photo(source)
-            _one(photo, target, figure, args, progress)
-    return 0
+            try:
+                _one(read_photo(source), target, figure, args, progress)
+            except (ValueError, OSError) as error:
+                if len(jobs) == 1:
+                    raise
+                failed += 1  # one bad picture does not cost the others
+                print(f"ntk-nonlocal: error: {source}: {error}", file=sys.stderr, flush=True)
+    if failed:
+        print(f"ntk-nonlocal: {failed} of {len(jobs)} pictures were not denoised", file=sys.stderr)
+    return 2 if failed else 0
 
 
 def _one(photo: Photo, target: Path, figure: Path | None, args: argparse.Namespace, progress: Any) -> None:
@@ -121,11 +130,9 @@ def _one(photo: Photo, target: Path, figure: Path | None, args: argparse.Namespa
 
 def _chosen(result: Denoised) -> str:
     step = "" if result.step is None else f", step {result.step}"
-    if result.risk is None or result.risk <= 0:
+    if result.expected_psnr is None:
         return step
-    from math import log10
-
-    return f"{step}, expected PSNR {-10 * log10(result.risk):.1f} dB"
+    return f"{step}, expected PSNR {result.expected_psnr:.1f} dB"
 
 
 def _facts(photo: Photo, target: Path, result: Denoised) -> dict[str, Any]:
@@ -139,6 +146,7 @@ def _facts(photo: Photo, target: Path, result: Denoised) -> dict[str, Any]:
         "sigma_8bit": 255 * result.sigma,
         "step": result.step,
         "risk": result.risk,
+        "expected_psnr": result.expected_psnr,
         "seconds": result.seconds,
         "network": result.network,
         "settings": result.settings,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -33,6 +34,7 @@ _LARGEST_TILE = 576
 _OVERLAP = 48
 # Below this, in float32, perturbations by a tenth of sigma are rounding errors, and no image shows such noise.
 _NO_NOISE = 1e-5
+_CLIPPED = 1e-3  # a share of the values
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -59,6 +61,16 @@ class Denoised:
     seconds: float
     network: str
     settings: dict[str, Any]
+
+    @property
+    def expected_psnr(self) -> float | None:
+        """PSNR in dB that ``risk`` stands for; None without one, and where clipping has cut the noise.
+
+        The risk of clipped noise is far too low.
+        """
+        if self.risk is None or self.risk <= 0 or self.settings["clipped"]:
+            return None
+        return -10 * math.log10(self.risk)
 
     def __repr__(self) -> str:
         height, width, channels = self.image.shape
@@ -138,6 +150,7 @@ def denoise(
     else:
         level = estimate_sigma(image) if sigma is None else check_sigma(sigma)
     settings: dict[str, Any] = {"method": method, "sigma_given": sigma is not None, "sigma": level, "seed": seed}
+    settings["clipped"] = _clipped(image)
     report = progress or (lambda share: None)
     step: int | None
     if level < _NO_NOISE:
@@ -158,6 +171,12 @@ def denoise(
     report(1.0)
     found = found.astype(image.dtype)
     return Denoised(found, level, method, step, risk, time.perf_counter() - begin, network, settings)
+
+
+def _clipped(image: NDArray[Any]) -> bool:
+    """Whether values stop at 0 or 1, and so many stand there that they did not come there by chance."""
+    ends = (image <= 0) | (image >= 1)
+    return bool(image.min() >= 0 and image.max() <= 1 and ends.mean() > _CLIPPED)
 
 
 def _in_tiles(

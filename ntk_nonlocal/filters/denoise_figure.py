@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +59,8 @@ def _numbers(result: Denoised) -> str:
     parts = [f"{result.seconds:.1f} s"]
     if result.step is not None:
         parts.insert(0, f"step {result.step}")
-    if result.risk is not None and result.risk > 0:
-        parts.insert(0, f"expected PSNR {-10 * math.log10(result.risk):.1f} dB")
+    if result.expected_psnr is not None:
+        parts.insert(0, f"expected PSNR {result.expected_psnr:.1f} dB")
     return ", ".join(parts)
 
 
