@@ -38,7 +38,7 @@ class PrintCompletion(argparse.Action):
                     action.choices = list(NAMED)
                 elif action.dest == "name":
                     action.choices = ["all", *MODULES]
-        print(shtab.complete(parser, shell=values))
+        print(shtab.complete(parser, shell=str(values)))
         parser.exit()
 
 
