@@ -97,6 +97,16 @@ def denoising_table() -> str:
     return _stored_markdown("denoise_table.md")
 
 
+def unusual_table() -> str:
+    """What was found where the noise is not what the denoiser assumes."""
+    return _stored_markdown("denoise_unusual.md")
+
+
+def training_table() -> str:
+    """Training speed beside PyTorch as it is stored."""
+    return _stored_markdown("bench_training.md")
+
+
 def denoising_environment() -> str:
     """With what the denoisers were measured."""
     found = sorted({_machine(entry["environment"]) for entry in _read(RESULTS / "denoise_table.json")["entries"]})
@@ -135,7 +145,10 @@ OTHER_FIGURES = {
     "compare_psnr": (_COMPARE, "PSNR against steps"),
     "compare_kernel": (_COMPARE, "Weights of four pixels, drawn over the image"),
     "compare_eigenvectors": (_COMPARE, "Leading eigenvectors of the kernel and of the networks' features"),
-    "bench_kernel*": ("python experiments/bench_kernel.py", "The kernel engine beside neural-tangents: how time grows"),
+    "kernel_scaling*": (
+        "python experiments/bench_kernel.py",
+        "The kernel engine beside neural-tangents: how time grows",
+    ),
     "denoise_blind*": (
         "python experiments/denoise_table.py --data DIR",
         "What blind noise estimation and Stein's choice of the step cost",
@@ -182,7 +195,16 @@ def figure_gallery() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    table.__name__: table for table in (kernel_table, denoising_table, denoising_environment, verdicts, figure_gallery)
+    table.__name__: table
+    for table in (
+        kernel_table,
+        denoising_table,
+        denoising_environment,
+        unusual_table,
+        training_table,
+        verdicts,
+        figure_gallery,
+    )
 }
 
 

@@ -127,7 +127,8 @@ def table(stored: dict[str, Any]) -> str:
     """The stored results as Markdown."""
     about = "Made by `experiments/bench_training.py`: autoencoder(levels=3), Adam, one image. Above one: faster here."
     lines = ["# Steps of training per second", "", about, ""]
-    lines += [f"PyTorch {stored['torch']}, {stored['threads']} threads, {stored['environment']}", ""]
+    versions = stored["environment"]["versions"]
+    lines += [f"PyTorch {stored['torch']}, {stored['threads']} threads; jax {versions['jax']}", ""]
     lines.append("| image | channels | ntk-nonlocal | PyTorch | its channels last | ratio to its best | first call |")
     lines.append("| --- | --- | --- | --- | --- | --- | --- |")
     for entry in stored["entries"]:
