@@ -138,6 +138,22 @@ def show_weights(
     _without_frame(axes, title, below)
 
 
+def weights_bar(figure: Figure, axes: Any) -> None:
+    """The colour bar below panels of :func:`show_weights`."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    values = ScalarMappable(Normalize(-1, 1), SIGNED)
+    bar = figure.colorbar(values, ax=axes, orientation="horizontal", fraction=0.025, aspect=50, pad=0.01)
+    bar.set_label("weight relative to each panel's full colour (one pixel in 200 beyond)", fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+
+
+def step_text(step: int, steps: Sequence[int]) -> str:
+    """A best step for a label: "at least", where it is the last of those that were looked at."""
+    return f"≥ {step}" if step == steps[-1] else str(step)
+
+
 def robust_limit(values: ArrayLike, share: float = 0.995) -> float:
     """The size that this share of the values stays below: full colour, without one peak hiding the rest."""
     sizes = np.abs(np.asarray(values, np.float64))

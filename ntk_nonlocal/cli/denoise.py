@@ -56,7 +56,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help="file to write; for several images or a folder: an existing folder, names are kept",
     )  # fmt: skip
     add(
-        "--sigma", type=_sigma, default=None, metavar="S|auto",
+        "--sigma", type=parsing.sigma_or_auto, default=None, metavar="S|auto",
         help="noise level in 8-bit units, such as 10 (default: auto, estimated; 0 leaves the image as it is)",
     )  # fmt: skip
     add("--method", choices=_METHODS, default="ntk", metavar="NAME", help="see above (default: ntk)")
@@ -184,6 +184,11 @@ def _jobs(images: list[Path], output: Path) -> list[tuple[Path, Path]]:
     several = len(sources) > 1 or any(image.is_dir() for image in images)
     if several and not output.is_dir():
         raise ValueError(f"several images are written into a folder, and {output} is none; create it first")
+    if not output.suffix and not output.exists():
+        raise ValueError(
+            f"there is no folder {output}, and as a file it has no ending; create the folder first, or end the name "
+            f"in {', '.join(_SUFFIXES)}"
+        )
     targets = [output / source.name if output.is_dir() else output for source in sources]
     inputs = {source.resolve() for source in sources}
     for index, target in enumerate(targets):
@@ -213,13 +218,3 @@ def _figures(figure: Path | None, jobs: list[tuple[Path, Path]]) -> list[Path | 
         if path is not None and path.resolve() in taken:
             raise ValueError(f"{path} is an image of this run and would be overwritten; choose another --compare")
     return found
-
-
-def _sigma(text: str) -> float | None:
-    if text.strip().lower() == "auto":
-        return None
-    try:
-        nothing = float(text) == 0
-    except ValueError:
-        nothing = False
-    return 0.0 if nothing else parsing.sigma(text)

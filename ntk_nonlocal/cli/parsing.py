@@ -99,6 +99,18 @@ def _sigma(text: str) -> float:
     return value / 255
 
 
+def _sigma_or_auto(text: str) -> float | None:
+    if text.strip().lower() == "auto":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 255:
+        raise ValueError(f"must be auto or a noise level in 8-bit units, from 0 to 255, got {text!r}; try auto or 25")
+    return abs(value) / 255  # without the sign of -0
+
+
 def _size(text: str) -> tuple[int, int]:
     parts = text.lower().split("x")
     if len(parts) not in (1, 2) or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
@@ -118,6 +130,7 @@ def _architecture(text: str) -> Serial:
 
 
 sigma = _checked(_sigma)  # 8-bit units in, [0, 1] out
+sigma_or_auto = _checked(_sigma_or_auto)
 size = _checked(_size)
 position = _checked(_position)
 architecture = _checked(_architecture)

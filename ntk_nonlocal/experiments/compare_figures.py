@@ -58,7 +58,7 @@ def outputs_figure(facts: Facts, arrays: Arrays) -> Figure:
             below = f"{results[method]['psnr_at_end']:.2f} dB after {total} steps"
             plotting.show_image(axes[row, column], arrays[f"{name}.{method}.output"], title, below)
         best = results["theory"]
-        below = f"{best['best_psnr']:.2f} dB after {best['best_step']} steps"
+        below = f"{best['best_psnr']:.2f} dB after {plotting.step_text(best['best_step'], best['steps'])} steps"
         title = "theory, best step" if row == 0 else ""
         plotting.show_image(axes[row, 4], arrays[f"{name}.theory.best_output"], title, below)
         plotting.label_row(axes[row, 1], INPUT_NAMES[name])
@@ -108,7 +108,7 @@ def kernel_figure(facts: Facts, arrays: Arrays) -> Figure:
         plotting.label_row(line[0], f"{INPUT_NAMES[name]}\n{text}")
     for one, pixel in zip(axes[0], pixels, strict=True):
         one.set_title(f"pixel (row {pixel[0]}, column {pixel[1]})")
-    _colour_bar(figure, axes, "weight relative to each picture's full colour (one pixel in 200 beyond)")
+    plotting.weights_bar(figure, axes)
     return figure
 
 
@@ -143,16 +143,6 @@ def eigenvectors_figure(facts: Facts, arrays: Arrays) -> Figure:
 
 def _network_curve(axes: Axes, result: Facts, label: str, colour: str, marker: str) -> None:
     axes.plot(result["steps"], result["psnr"], color=colour, marker=marker, linewidth=1, label=label)
-
-
-def _colour_bar(figure: Figure, axes: Any, label: str) -> None:
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
-    values = ScalarMappable(Normalize(-1, 1), plotting.SIGNED)
-    bar = figure.colorbar(values, ax=axes, orientation="horizontal", fraction=0.025, aspect=50, pad=0.01)
-    bar.set_label(label, fontsize=8)
-    bar.ax.tick_params(labelsize=8)
 
 
 DRAWINGS: dict[str, Callable[[Facts, Arrays], Figure]] = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ntk_nonlocal.plotting import BLACK, show_image
+from ntk_nonlocal.plotting import BLACK, show_image, step_text
 
 from .drawing import LABELS, MARKERS, SEQUENCE, figure, network_name
 from .experiment import Preset, Results, Verdict, setting
@@ -130,5 +130,6 @@ def draw(results: Results, folder: Path) -> list[str]:
             path = results.one("theory", architecture=architecture)
             best = int(np.argmax(path["psnr"]))
             title = f"infinite {network_name(architecture)}"
-            show_image(axis, path["output"], title, f"{path['psnr'][best]:.2f} dB at step {path['steps'][best]}")
+            below = f"{path['psnr'][best]:.2f} dB at step {step_text(path['steps'][best], path['steps'])}"
+            show_image(axis, path["output"], title, below)
     return ["exact-psnr", "exact-images"]

@@ -9,7 +9,7 @@ import numpy as np
 
 from ntk_nonlocal.plotting import show_signed
 
-from .drawing import LABELS, MARKERS, SEQUENCE, figure
+from .drawing import GREY, LABELS, MARKERS, SEQUENCE, figure
 from .experiment import Preset, Results, Verdict
 from .measures.training import Features, Training, features
 from .parts import Part
@@ -101,12 +101,13 @@ def draw(results: Results, folder: Path) -> list[str]:
         axis = axes[0, 0]
         for index, (source, optimizer) in enumerate(_CASES):
             runs = results.select(input=source, optimizer=optimizer)
-            for when, line in (("before", ":"), ("after", "-")):
-                values = np.mean([run[f"share_{when}"] for run in runs], axis=0)
-                label = f"{LABELS[optimizer]}, {LABELS[source]}" if when == "after" else None
-                axis.plot(range(1, len(values) + 1), values, line, marker=MARKERS[index], color=SEQUENCE[index],
-                          label=label)  # fmt: skip
-        axis.plot([], [], "k:", label="before training")
+            values = np.mean([run["share_after"] for run in runs], axis=0)
+            axis.plot(range(1, len(values) + 1), values, marker=MARKERS[index], color=SEQUENCE[index],
+                      label=f"{LABELS[optimizer]}, {LABELS[source]}")  # fmt: skip
+        for source, line in (("noise", ":"), ("image", "--")):
+            # both optimisers start from the same weights
+            values = np.mean([run["share_before"] for run in results.select(input=source, optimizer="gd")], axis=0)
+            axis.plot(range(1, len(values) + 1), values, line, color=GREY, label=f"before training, {LABELS[source]}")
         axis.set_xlabel("leading eigenvectors")
         axis.set_ylabel("share of the clean picture's energy\nbeside its mean")
         axis.set_ylim(0, 1)

@@ -86,7 +86,8 @@ def draw(results: Results, folder: Path) -> list[str]:
                 found = _distances(part)
                 fitted = slope(found)
                 name = setting(part, "architecture")
-                band(axis, list(found), found.values(), SEQUENCE[index], marker=MARKERS[index],
+                beside = 1.04 ** (index - 1.5)  # so that the bars of one width do not cover each other
+                band(axis, [beside * width for width in found], found.values(), SEQUENCE[index], marker=MARKERS[index],
                      label=f"{name}: {fitted.value:.2f} ± {fitted.standard_error:.2f}")  # fmt: skip
             widths = list(found)
             top = max(max(_distances(part)[widths[0]]) for part in results.select(shape=list(shape)))

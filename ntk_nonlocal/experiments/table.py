@@ -11,7 +11,7 @@ from ntk_nonlocal.plotting import BLACK, show_image
 
 from .drawing import GREY, LABELS, MARKERS, SEQUENCE, figure, network_name
 from .experiment import Outcome, Preset, Results, Verdict
-from .measures.closed_form import Limit, LowRank, Theory, low_rank, theory
+from .measures.closed_form import Limit, LowRank, Shown, Theory, low_rank, shown, theory
 from .measures.training import Training, training
 from .parts import Measured, Part
 from .pictures import Picture, Pictures
@@ -52,6 +52,7 @@ def parts(config: Config) -> list[Part]:
     """Trainings of all networks, their limits, and Nystrom's vanilla CNN."""
     found = []
     for picture in (config.smooth, config.texture):
+        found.append(Part(f"picture {picture.name}", shown, Shown(picture)))
         for architecture in config.architectures:
             for source in _INPUTS:
                 where = f"{network_name(architecture)} from {LABELS[source]}, {picture.name}"
@@ -176,8 +177,11 @@ def draw(results: Results, folder: Path) -> list[str]:
 def _draw_images(results: Results, picture: str, folder: Path, name: str) -> str:
     columns = [(a, m) for a in results.config["architectures"] for m in ("gd", "theory", "adam")]
     columns.append((results.config["architectures"][2], "nystrom"))
-    with figure(folder, name, (1.25 * len(columns), 3.4), 2, len(columns)) as (drawn, axes):
-        for row, source in zip(axes, _INPUTS, strict=True):
+    original = results.one("shown", name=picture)
+    with figure(folder, name, (1.25 * (1 + len(columns)), 3.4), 2, 1 + len(columns)) as (drawn, axes):
+        show_image(axes[0, 0], original["clean"], "clean")
+        show_image(axes[1, 0], original["noisy"], "noisy", f"{float(original['psnr']):.2f} dB")
+        for row, source in zip(axes[:, 1:], _INPUTS, strict=True):
             for axis, (architecture, method) in zip(row, columns, strict=True):
                 part = find(results, picture, architecture, source, method)
                 assert part is not None

@@ -11,7 +11,7 @@ from ntk_nonlocal.plotting import show_image, show_signed
 
 from .drawing import figure, network_name
 from .experiment import Preset, Results, Verdict, setting
-from .measures.closed_form import Limit, Shown, Spectrum, shown, spectrum
+from .measures.closed_form import Limit, Spectrum, spectrum
 from .parts import Measured, Part
 from .pictures import Picture, Pictures
 
@@ -36,7 +36,7 @@ def configure(preset: Preset, pictures: Pictures) -> Config:
 
 def parts(config: Config) -> list[Part]:
     """The spectrum of every architecture, from the noisy picture, the clean one and iid noise."""
-    found = [Part("picture", shown, Shown(config.picture))]
+    found: list[Part] = []
     for architecture in config.architectures:
         for limit in (
             Limit(config.picture, architecture, "image"),
@@ -79,18 +79,17 @@ def summarise(results: Results) -> list[Verdict]:
 
 def draw(results: Results, folder: Path) -> list[str]:
     """The first six vectors from each input, for every architecture."""
-    picture = results.one("shown")
     architectures = results.config["architectures"]
     labels = {"image": "noisy image", "clean": "clean image", "noise": "iid noise"}
-    with figure(folder, "vectors", (9.0, 1.42 * 3 * len(architectures)), 3 * len(architectures), 7) as (_, axes):
+    with figure(folder, "vectors", (9.0, 1.42 * 3 * len(architectures)), 3 * len(architectures), 7) as (drawn, axes):
         for index, part in enumerate(results.select("spectrum")):
             row, source = axes[index], setting(part, "input")
-            if source == "noise":
-                row[0].set_axis_off()
-            else:
-                show_image(row[0], picture["noisy" if source == "image" else "clean"])
-            row[0].set_title(f"{network_name(setting(part, 'architecture'))}\n{labels[source]}", fontsize=8)
+            show_image(row[0], part["input"], f"{network_name(setting(part, 'architecture'))}\n{labels[source]}")
+            row[0].title.set_fontsize(8)
             for vector in range(6):
-                title = f"{part['share'][vector]:.0%}" if vector == 0 or source != "noise" else ""
-                show_signed(row[1 + vector], part["vectors"][:, :, vector], title if vector else f"energy {title}")
+                held = f"{part['share'][vector]:.0%}"
+                title = f"first {vector + 1}: {held}" if vector else f"first vector: {held}"
+                show_signed(row[1 + vector], part["vectors"][:, :, vector], title)
+        below = "share of the clean picture's energy beside its mean in the first 1, 2, ... vectors"
+        drawn.supxlabel(below, fontsize=9)
     return ["vectors"]

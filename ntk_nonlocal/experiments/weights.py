@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ntk_nonlocal.plotting import show_image, show_weights
+from ntk_nonlocal.plotting import show_image, show_weights, weights_bar
 
 from .drawing import figure, network_name
 from .experiment import Preset, Results, Verdict, setting
@@ -111,7 +111,7 @@ def draw(results: Results, folder: Path) -> list[str]:
     pixels = results.config["pixels"]
     size = results.config["picture"]["size"]
     columns = len(found) + len(late) + 2
-    with figure(folder, "weights", (1.45 * columns, 1.5 * len(pixels)), len(pixels), columns) as (_, axes):
+    with figure(folder, "weights", (1.45 * columns, 1.5 * len(pixels) + 0.5), len(pixels), columns) as (drawn, axes):
         for index, (row, (y, x)) in enumerate(zip(axes, pixels, strict=True)):
             pixel = (int(y * size), int(x * size))
             show_image(row[0], picture["noisy"], "noisy image" if index == 0 else "")
@@ -121,4 +121,5 @@ def draw(results: Results, folder: Path) -> list[str]:
             panels.append((found[0]["nonlocal_means"][index], "non-local\nmeans"))
             for axis, (values, title) in zip(row[1:], panels, strict=True):
                 show_weights(axis, picture["noisy"], values, pixel, title if index == 0 else "")
+        weights_bar(drawn, axes)
     return ["weights"]

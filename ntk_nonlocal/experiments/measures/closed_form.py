@@ -36,14 +36,16 @@ class Limit:
     noise_channels: int = 32
     noise_scale: float = 0.5
 
-    def kernel(self, pictures: Pictures) -> KernelOperator:
-        """The kernel as an operator."""
+    def network_input(self, pictures: Pictures) -> FloatArray:
+        """What the network is fed, shape (H, W, C)."""
         if self.input == "noise":
             size = (self.picture.size, self.picture.size)
-            x: FloatArray = noise_input(size, self.noise_channels, self.noise_scale, self.seed)
-        else:
-            x = pictures.noisy(self.picture) if self.input == "image" else pictures.clean(self.picture)
-        return held_kernel(parse_architecture(self.architecture), x, self.kind)
+            return noise_input(size, self.noise_channels, self.noise_scale, self.seed)
+        return pictures.noisy(self.picture) if self.input == "image" else pictures.clean(self.picture)
+
+    def kernel(self, pictures: Pictures) -> KernelOperator:
+        """The kernel as an operator."""
+        return held_kernel(parse_architecture(self.architecture), self.network_input(pictures), self.kind)
 
 
 @dataclass(frozen=True)
@@ -166,19 +168,22 @@ def spectrum(settings: Spectrum, workspace: Workspace) -> Arrays:
 
     Returns:
       "values" (k,); "vectors" (H, W, k) of unit norm; "share" (k,), the share of the clean picture's energy beside its
-      mean in the first 1..k; "roughness" (k,), the mean squared difference between neighbours over the mean square.
+      mean in the first 1..k; "roughness" (k,), the mean squared difference between neighbours over the mean square;
+      "input", three channels of what the network is fed; noise brought to mean 1/2 and deviation 1/6.
     """
     pictures, size = workspace.pictures, settings.limit.picture.size
+    fed = settings.limit.network_input(pictures)[:, :, :3]
     pairs = eigenpairs(settings.limit.kernel(pictures), settings.vectors, tolerance=1e-4)
     vectors = np.asarray(pairs.vectors, np.float64).reshape(size, size, -1)
     vectors = vectors * np.sign(vectors.reshape(-1, vectors.shape[2]).sum(axis=0))
     differences = [np.square(np.diff(vectors, axis=axis)).sum((0, 1)) for axis in (0, 1)]
     return {
         "values": np.asarray(pairs.values),
-        "vectors": vectors.astype(np.float32),
+        "vectors": vectors.astype(np.float16),
         "share": energy_shares(pictures.clean(settings.limit.picture), np.linalg.qr(
             vectors.reshape(size * size, -1))[0].reshape(vectors.shape), remove_mean=True),
         "roughness": (differences[0] + differences[1]) / 2,
+        "input": (0.5 + fed / (6 * fed.std()) if settings.limit.input == "noise" else fed).astype(np.float16),
     }  # fmt: skip
 
 
