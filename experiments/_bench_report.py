@@ -171,7 +171,7 @@ def _guide(axes: Axes, points: list[Point], power: int, label: str) -> None:
     last_x, last_y = points[-1]
     guide = [(x, last_y * (x / last_x) ** power) for x, _ in points]
     axes.plot(*zip(*guide, strict=True), color=_GREY, linestyle=":", linewidth=1)
-    axes.annotate(label, guide[0], xytext=(8, -2), textcoords="offset points", va="center", color=_GREY, fontsize=7)
+    axes.annotate(label, guide[0], xytext=(6, -6), textcoords="offset points", va="top", color=_GREY, fontsize=7)
 
 
 def _setting(results: dict[str, Any], axis: str) -> str:

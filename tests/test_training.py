@@ -209,3 +209,13 @@ def test_the_compiled_loop_of_accelerators_makes_the_same_steps():
     looped = advance(SMALL, optimizer, problem, start(), 7)
     compiled = _many_steps(SMALL, optimizer, problem, start(), jnp.int32(7))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), compiled, looped)
+
+
+def test_a_step_that_does_not_fit_into_the_memory_is_refused_before_it_begins(monkeypatch):
+    network = to_flax(cnn(depth=2), width=64, out_channels=1)
+    x = np.random.default_rng(0).random((64, 64, 3), dtype=np.float32)
+    monkeypatch.setattr("ntk_nonlocal.training.steps.available_memory", lambda: 2**20)
+    with pytest.raises(ValueError, match=r"64x64 pixels takes about .* GiB .* smaller image or fewer channels"):
+        train(network, x, x[:, :, :1], steps=1)
+    monkeypatch.setattr("ntk_nonlocal.training.steps.available_memory", lambda: 8 * 2**20)  # below the rough bound
+    assert train(network, x, x[:, :, :1], steps=1).output.shape == (64, 64, 1)

@@ -27,7 +27,7 @@ from ntk_nonlocal.interpret.flax import FlaxNetwork, Params
 
 from . import checkpoint as checkpoints
 from .result import DivergenceError, History, TrainingResult
-from .steps import Problem, State, advance
+from .steps import Problem, State, advance, check_memory
 from .weights import FloatArray, as_weight_change, change_norms
 
 Optimizer: TypeAlias = Literal["gd", "adam"] | optax.GradientTransformation
@@ -84,7 +84,8 @@ def train(
       the outputs, parameters, history and settings.
 
     Raises:
-      ValueError: inputs that do not fit together, or a checkpoint of other settings.
+      ValueError: inputs that do not fit together, a step that does not fit into the memory, or a checkpoint of other
+        settings.
       DivergenceError: the loss is not finite any more, or gradient descent raised it a hundredfold.
     """
     check_network_type(network)
@@ -122,6 +123,7 @@ def train(
     }
     run = _Run(network, optimizer, Problem(x, target, factors), initial, clean_image, settings)
     folder = None if checkpoint is None else Path(checkpoint)
+    check_memory(network, run.optimizer, run.problem, run.state)
     run.begin(folder)
     if run.step == 0:
         run.record(progress)
