@@ -153,8 +153,9 @@ def _panel(axes: Axes, axis: str, curves: dict[str, list[Point]], setting: str) 
         (shown[name],) = axes.plot(*zip(*points, strict=True), color=colour, marker=marker)
     places = sorted({x for points in curves.values() for x, _ in points})
     if axis == "pixels":
-        _guide(axes, curves.get("engine, exact", []), 2, "∝ pixels²")
-        _guide(axes, curves.get("engine, window 16", []), 1, "window 16: ∝ pixels")
+        _guide(axes, curves.get("engine, exact", []), 2, "∝ pixels²", ":")
+        _guide(axes, curves.get("engine, window 16", []), 1, "∝ pixels", "--")
+        axes.legend(loc="lower right", fontsize=8)
         places = [x for x in places if round(x**0.5) in (16, 32, 64, 128, 256)]
         axes.set_xticks(places, [f"{round(x**0.5)}²" for x in places])
     else:
@@ -164,14 +165,13 @@ def _panel(axes: Axes, axis: str, curves: dict[str, list[Point]], setting: str) 
     return shown
 
 
-def _guide(axes: Axes, points: list[Point], power: int, label: str) -> None:
+def _guide(axes: Axes, points: list[Point], power: int, label: str, line: str) -> None:
     """A thin line of this slope through the last point, and what it stands for."""
     if len(points) < 2:
         return
     last_x, last_y = points[-1]
     guide = [(x, last_y * (x / last_x) ** power) for x, _ in points]
-    axes.plot(*zip(*guide, strict=True), color=_GREY, linestyle=":", linewidth=1)
-    axes.annotate(label, guide[0], xytext=(6, -6), textcoords="offset points", va="top", color=_GREY, fontsize=7)
+    axes.plot(*zip(*guide, strict=True), color=_GREY, linestyle=line, linewidth=1, label=label)
 
 
 def _setting(results: dict[str, Any], axis: str) -> str:
