@@ -1,7 +1,7 @@
 """What networks and kernels are compared by: leading eigenvectors, energy shares, alignment, distance, weight change.
 
 Norms and inner products of kernels are Frobenius ones. For images of a few thousand pixels they are exact; above that
-they are estimated by products with random signs z (Hutchinson 1990), <A, B> = E[(A z) . (B z)], with a standard error.
+they are estimated by products with random signs z (Hutchinson 1990), tr A^T B = E[(A z) . (B z)], with standard error.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def energy_shares(image: ArrayLike, vectors: ArrayLike, *, remove_mean: bool = F
 def alignment(
     a: KernelOperator, b: KernelOperator, *, centred: bool = False, probes: int | None = None, seed: int = 0
 ) -> Estimate:
-    """Cosine between two kernels, <A, B> / (|A| |B|), from -1 to 1.
+    """Cosine between two kernels, tr A^T B / (|A| |B|), from -1 to 1.
 
     Args:
       a, b: symmetric kernels over the same pixels.
