@@ -97,7 +97,7 @@ def draw(results: Results, folder: Path) -> list[str]:
                     title = f"{when} training, {index + 1}" if place == 0 else ""
                     show_signed(row[offset + index], run[when][:, :, index].astype(np.float32), title)
             row[0].set_ylabel(f"{LABELS[optimizer]}\nfrom {LABELS[source]}")
-    with figure(folder, "features-energy", (5.2, 3.4)) as (_, axes):
+    with figure(folder, "features-energy", (5.2, 4.0)) as (drawn, axes):
         axis = axes[0, 0]
         for index, (source, optimizer) in enumerate(_CASES):
             runs = results.select(input=source, optimizer=optimizer)
@@ -111,5 +111,5 @@ def draw(results: Results, folder: Path) -> list[str]:
         axis.set_xlabel("leading eigenvectors")
         axis.set_ylabel("share of the clean picture's energy\nbeside its mean")
         axis.set_ylim(0, 1)
-        axis.legend()
+        drawn.legend(loc="outside lower center", ncols=2)
     return ["features-vectors", "features-energy"]
