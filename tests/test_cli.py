@@ -219,6 +219,11 @@ def test_unknown_words_come_with_the_nearest_known_one(capfd: pytest.CaptureFixt
         assert f"did you mean '{meant}'?" in error and error.count("\n") == 1
 
 
+def test_an_option_in_front_of_its_command_is_told_its_place(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["--sigma=3", "denoise", "a.png", "-o", "b.png"]) == 2
+    assert "--sigma belongs to denoise and stands after that word" in capfd.readouterr().err
+
+
 def test_json_is_one_document_and_messages_stay_on_stderr(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     assert _compare("--json", "--out", out) == 0

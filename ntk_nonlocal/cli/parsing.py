@@ -23,12 +23,17 @@ class Parser(argparse.ArgumentParser):
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         found, unknown = self.parse_known_args(args, namespace)
         if unknown:
-            known = [*self._option_string_actions]
-            for command in subcommands(self).values():
-                known += command._option_string_actions
-            hints = [nearest(word.partition("=")[0], known) for word in unknown if word.startswith("-")]
+            hints = [self._hint(word.partition("=")[0]) for word in unknown if word.startswith("-")]
             self.error(f"unrecognized arguments: {' '.join(unknown)}{''.join(hints)}")
         return found
+
+    def _hint(self, option: str) -> str:
+        """What may have been meant by an option that is not known where it stands."""
+        options = {name: list(command._option_string_actions) for name, command in subcommands(self).items()}
+        owners = [name for name, known in options.items() if option in known]
+        if owners:
+            return f"; {option} belongs to {' and '.join(owners)} and stands after that word"
+        return nearest(option, [*self._option_string_actions, *(word for known in options.values() for word in known)])
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
