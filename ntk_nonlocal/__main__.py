@@ -1,8 +1,6 @@
 """``python -m ntk_nonlocal``: the command line."""
 
-import sys
-
-from ntk_nonlocal.cli import main
+from ntk_nonlocal.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -26,6 +26,7 @@ _LOSSY_QUALITY = 95
 _LONGEST_JPEG_EXIF = 65533
 _SIGNATURES = {"PNG": (b"\x89PNG\r\n\x1a\n",), "JPEG": (b"\xff\xd8\xff",), "TIFF": (b"II*\0", b"MM\0*")}
 _ICC_TAG = 34675
+_DESCRIPTION_TAG = 270
 
 
 class UnreadableError(Exception):
@@ -38,6 +39,7 @@ class Decoded(NamedTuple):
     pixels: NDArray[Any]
     exif: Exif | None
     icc_profile: bytes | None
+    dots_per_inch: tuple[float, float] | None = None
 
 
 def decode(data: bytes) -> tuple[str, Decoded]:
@@ -57,7 +59,21 @@ def _sniff(data: bytes) -> str:
             return format_
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
+    if data.startswith((b"II+\0", b"MM\0+")):
+        raise UnreadableError("it is a BigTIFF, which is not supported; save it as a plain TIFF or a PNG")
     raise UnreadableError("its content is not a PNG, JPEG, TIFF or WebP image; convert it to one of them")
+
+
+def is_lossless(data: bytes) -> bool:
+    """Whether a file's pixels were compressed without loss: PNG, TIFF, and WebP with a VP8L chunk."""
+    if data[:4] != b"RIFF":
+        return not data.startswith(_SIGNATURES["JPEG"])
+    place = 12
+    while place + 8 <= len(data):
+        if data[place : place + 4] in (b"VP8L", b"VP8 "):
+            return data[place : place + 4] == b"VP8L"
+        place += 8 + (int.from_bytes(data[place + 4 : place + 8], "little") + 1) // 2 * 2
+    return False
 
 
 def _check_size(width: int, height: int) -> None:
@@ -80,7 +96,9 @@ def _decode_by_pillow(data: bytes, format_: str) -> Decoded:
         else:
             pixels = np.asarray(_convert(picture))
         icc_profile = picture.info.get("icc_profile") or None
-        return Decoded(np.atleast_3d(pixels), _read_exif(picture.info.get("exif"), format_), icc_profile)
+        exif = _read_exif(picture.info.get("exif"), format_)
+        dots = picture.info.get("dpi") if format_ in ("PNG", "JPEG") else None
+        return Decoded(np.atleast_3d(pixels), exif, icc_profile, dots)
 
 
 def _convert(picture: Image.Image) -> Image.Image:
@@ -105,6 +123,9 @@ def _read_exif(block: bytes | None, format_: str) -> Exif | None:
         warnings.warn(f"the EXIF data is damaged and left out ({error})", stacklevel=2)
         return None
     exif = exif.descriptive() if format_ == "TIFF" else exif
+    description = exif.tags.get(_DESCRIPTION_TAG)
+    if isinstance(description, Entry) and description.value.startswith(b'{"shape":'):  # tifffile's, of its own layout
+        exif = Exif(exif.order, {tag: entry for tag, entry in exif.tags.items() if tag != _DESCRIPTION_TAG})
     return exif if exif.tags else None
 
 
@@ -143,20 +164,28 @@ def _decode_tiff(data: bytes) -> Decoded:
     return Decoded(pixels, exif, icc_profile)
 
 
-def encode(format_: str, pixels: NDArray[Any], exif: Exif | None, icc_profile: bytes | None) -> bytes:
-    """An image file of pixels (H, W, 1 to 4), uint8, or uint16 for PNG and TIFF; alpha not for JPEG."""
-    encoders = {"PNG": _encode_png, "TIFF": _encode_tiff, "JPEG": _encode_jpeg, "WEBP": _encode_webp}
-    return encoders[format_](np.ascontiguousarray(pixels), exif, icc_profile)
+def encode(format_: str, decoded: Decoded, lossless: bool) -> bytes:
+    """An image file of pixels (H, W, 1 to 4), uint8, or uint16 for PNG and TIFF; alpha not for JPEG.
+
+    ``lossless`` is how WebP is compressed.
+    """
+    content = decoded._replace(pixels=np.ascontiguousarray(decoded.pixels))
+    if format_ == "WEBP":
+        return _encode_webp(content, lossless)
+    return {"PNG": _encode_png, "TIFF": _encode_tiff, "JPEG": _encode_jpeg}[format_](content)
 
 
-def _encode_png(pixels: NDArray[Any], exif: Exif | None, icc_profile: bytes | None) -> bytes:
+def _encode_png(decoded: Decoded) -> bytes:
     import imagecodecs
 
+    pixels, exif, icc_profile, dots_per_inch = decoded
     data = bytes(imagecodecs.png_encode(pixels))
     end_of_header = 8 + 25  # signature, IHDR
     chunks = b""
     if icc_profile is not None:
         chunks += _png_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc_profile))
+    if dots_per_inch is not None:
+        chunks += _png_chunk(b"pHYs", struct.pack(">IIB", *(round(dots / 0.0254) for dots in dots_per_inch), 1))
     if exif is not None:
         chunks += _png_chunk(b"eXIf", exif.tobytes())
     return data[:end_of_header] + chunks + data[end_of_header:]
@@ -166,8 +195,9 @@ def _png_chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
-def _encode_tiff(pixels: NDArray[Any], exif: Exif | None, icc_profile: bytes | None) -> bytes:
+def _encode_tiff(decoded: Decoded) -> bytes:
     """Deflate compression with horizontal differences, in strips of about a megabyte."""
+    pixels, exif, icc_profile, _ = decoded
     order = "<" if exif is None else exif.order
     height, width, samples = pixels.shape
     differences = pixels.astype(pixels.dtype.newbyteorder(order))
@@ -204,22 +234,26 @@ def _encode_tiff(pixels: NDArray[Any], exif: Exif | None, icc_profile: bytes | N
     return head + b"".join(strips) + layout(tags, order, start)
 
 
-def _encode_jpeg(pixels: NDArray[Any], exif: Exif | None, icc_profile: bytes | None) -> bytes:
+def _encode_jpeg(decoded: Decoded) -> bytes:
+    pixels, exif, icc_profile, dots_per_inch = decoded
     block = b"" if exif is None else b"Exif\0\0" + exif.tobytes()
     if len(block) > _LONGEST_JPEG_EXIF:
         warnings.warn("the EXIF data is longer than a JPEG file can hold, and left out", stacklevel=2)
         block = b""
     buffer = io.BytesIO()
     picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    picture.save(buffer, "JPEG", quality=_LOSSY_QUALITY, subsampling=0, exif=block, icc_profile=icc_profile)
+    dots = (0, 0) if dots_per_inch is None else tuple(round(dots) for dots in dots_per_inch)
+    picture.save(buffer, "JPEG", quality=_LOSSY_QUALITY, subsampling=0, exif=block, icc_profile=icc_profile, dpi=dots)
     return buffer.getvalue()
 
 
-def _encode_webp(pixels: NDArray[Any], exif: Exif | None, icc_profile: bytes | None) -> bytes:
+def _encode_webp(decoded: Decoded, lossless: bool) -> bytes:
+    pixels, exif, icc_profile, _ = decoded
     if pixels.shape[2] <= 2:  # the format has no grey
         pixels = np.concatenate([pixels[:, :, :1]] * 3 + [pixels[:, :, 1:]], axis=2)
     buffer = io.BytesIO()
     picture = Image.fromarray(pixels)
     block = b"" if exif is None else exif.tobytes()
-    picture.save(buffer, "WEBP", quality=_LOSSY_QUALITY, exact=True, exif=block, icc_profile=icc_profile or b"")
+    how = {"lossless": lossless, "quality": _LOSSY_QUALITY, "exact": True}
+    picture.save(buffer, "WEBP", **how, exif=block, icc_profile=icc_profile or b"")
     return buffer.getvalue()

@@ -8,7 +8,6 @@ animations. Black-and-white and palette images become 8-bit grey and RGB. XMP an
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import stat
@@ -22,8 +21,9 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from ntk_nonlocal.images import as_image, as_noisy_image
-from ntk_nonlocal.photo_codecs import TOO_LARGE, UnreadableError, decode, encode
+from ntk_nonlocal.photo_codecs import TOO_LARGE, Decoded, UnreadableError, decode, encode, is_lossless
 from ntk_nonlocal.photo_metadata import Exif
+from ntk_nonlocal.results import atomic_file
 
 _MOST_BYTES = 2**30
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP"}
@@ -41,6 +41,8 @@ class Photo:
       exif: the EXIF directories, with the orientation "upright" if there was any, or None.
       format: "PNG", "JPEG", "TIFF" or "WEBP", by content.
       path: where it was read.
+      lossless: whether the file's compression loses nothing.
+      dots_per_inch: (horizontal, vertical) where a PNG or JPEG says so (a TIFF says it among its EXIF data).
     """
 
     image: NDArray[np.float32]
@@ -50,6 +52,8 @@ class Photo:
     exif: Exif | None
     format: str
     path: Path
+    lossless: bool = False
+    dots_per_inch: tuple[float, float] | None = None
 
     @property
     def mode(self) -> Literal["grey", "rgb"]:
@@ -113,9 +117,11 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _decode(data: bytes, path: Path) -> Photo:
-    format_, (pixels, exif, icc_profile) = decode(data)
+    format_, (pixels, exif, icc_profile, dots_per_inch) = decode(data)
     if exif is not None:
         pixels = _upright(pixels, exif.orientation)
+        if dots_per_inch is not None and exif.orientation >= 5:
+            dots_per_inch = dots_per_inch[::-1]
     has_alpha = pixels.shape[2] in (2, 4)
     return Photo(
         image=as_image(pixels[:, :, :-1] if has_alpha else pixels, dtype=np.float32),
@@ -125,6 +131,8 @@ def _decode(data: bytes, path: Path) -> Photo:
         exif=None if exif is None else exif.upright(),
         format=format_,
         path=path,
+        lossless=is_lossless(data),
+        dots_per_inch=dots_per_inch,
     )
 
 
@@ -176,7 +184,7 @@ def check_writable(path: str | os.PathLike[str], like: Photo | None = None) -> P
         raise ValueError(f"cannot write {path}: it is a folder; name a file in it")
     if not has_parent:
         raise ValueError(f"cannot write {path}: there is no folder {path.parent}; create it first")
-    trial = _beside(path)
+    trial = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
         trial.touch(exist_ok=False)
         trial.unlink()
@@ -190,9 +198,9 @@ def check_writable(path: str | os.PathLike[str], like: Photo | None = None) -> P
 def write_photo(path: str | os.PathLike[str], image: ArrayLike, *, like: Photo | None = None) -> None:
     """Write an image, in the format that the suffix names, as the photo came that it was made from.
 
-    PNG and TIFF are written without loss, so that reading gives back the same 8 or 16-bit values; JPEG and WebP with
-    quality 95 and 8 bit (with a warning where there were 16). A file that exists is replaced, at once and only when the
-    new one is complete.
+    PNG and TIFF, and WebP that came so, are written without loss, so that reading gives back the same 8 or 16-bit
+    values; JPEG and WebP with quality 95 and 8 bit (with a warning where there were 16). A file that exists is
+    replaced, at once and only when the new one is complete, with the permissions of the old one; of a link the link.
 
     Args:
       path: see :func:`check_writable`.
@@ -218,17 +226,23 @@ def write_photo(path: str | os.PathLike[str], image: ArrayLike, *, like: Photo |
         )
         depth = 8
     pixels = _quantise(colours, depth)
-    exif = icc_profile = None
+    exif = icc_profile = dots_per_inch = None
     if like is not None:
         if like.alpha is not None and format_ != "JPEG":
             pixels = _with_alpha(pixels, like.alpha)
-        exif = like.exif
+        exif, dots_per_inch = like.exif, like.dots_per_inch
         icc_profile = like.icc_profile if like.image.shape[2] == colours.shape[2] else None
     try:
-        data = encode(format_, pixels, exif, icc_profile)
+        # a file that never lost anything is not begun to be spoilt
+        lossless = like is not None and like.format == "WEBP" and like.lossless
+        data = encode(format_, Decoded(pixels, exif, icc_profile, dots_per_inch), lossless)
     except Exception as error:  # encoders raise all kinds of errors, for WebP of more than 16383 pixels a side
         raise ValueError(f"cannot write {path}: {error}; try another format") from error
-    _replace(path, data)
+    try:
+        with atomic_file(path) as file:
+            file.write(data)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _full(samples: NDArray[Any]) -> int:
@@ -249,24 +263,3 @@ def _with_alpha(pixels: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
     if alpha.dtype != pixels.dtype:
         alpha = _quantise(alpha / _full(alpha), 8 * pixels.itemsize)
     return np.concatenate([pixels, alpha[:, :, None]], axis=2)
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{secrets.token_hex(8)}.part")
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write the whole file or nothing."""
-    temporary = _beside(path)
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        if isinstance(error, OSError):
-            raise OSError(error.errno, error.strerror, str(path)) from None
-        raise

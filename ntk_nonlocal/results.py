@@ -12,6 +12,7 @@ import math
 import os
 import platform
 import secrets
+import stat
 import zipfile
 from collections.abc import Iterator
 from importlib import metadata
@@ -24,25 +25,42 @@ from numpy.typing import ArrayLike, NDArray
 _DISTRIBUTIONS = ("ntk-nonlocal", "jax", "jaxlib", "flax", "optax", "numpy", "scikit-image", "pillow")
 
 
+_unfinished: set[Path] = set()
+
+
 @contextlib.contextmanager
 def atomic_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """A binary file that takes the place of ``path`` when the block ends, and leaves no trace when the block raises.
+
+    A file that was there hands its permissions on; of a link the link is replaced.
 
     Raises:
       OSError: the folder does not exist or cannot be written, the disk is full, ...
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
+    _unfinished.add(temporary)
     try:
         with temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        if target.exists() and not target.is_symlink():
+            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
         os.replace(temporary, target)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+    finally:
+        _unfinished.discard(temporary)
+
+
+def discard_unfinished() -> None:
+    """Removes the files that are being written, for a process that ends at once."""
+    for path in list(_unfinished):
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def write_json(path: str | os.PathLike[str], data: Any) -> None:

@@ -101,6 +101,7 @@ def test_images_of_one_stem_get_a_figure_each(photo: Path, tmp_path: Path) -> No
         (["photo.png", "-o", "photo.png"], "is an input"),
         (["photo.png", "-o", "out.gif"], "suffix"),
         (["photo.png", "-o", "new/"], "there is no folder new"),
+        (["photo.png", "-o", ""], "must be a path"),
         (["photo.png", "photo.png", "-o", "out.png"], "into a folder"),
         (["photo.png", "-o", "out.png", "--sigma", "loud"], "must be auto or a noise level"),
         (["photo.png", "-o", "out.png", "--method", "nlm", "--fast"], "--fast"),

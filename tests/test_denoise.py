@@ -33,6 +33,15 @@ def test_it_removes_noise(method: Any, clean: Any, noisy: Any) -> None:
     assert result.image.shape == noisy.shape and result.image.dtype == noisy.dtype
 
 
+@pytest.mark.parametrize("method", ["ntk", "nlm", "tv"])
+@pytest.mark.parametrize("channels", [(), (1,)])
+def test_it_removes_noise_from_grey_images(method: Any, channels: tuple[int, ...], clean: Any, noisy: Any) -> None:
+    grey = noisy[:, :, 0].reshape(*clean.shape[:2], *channels)
+    result = denoise(grey, SIGMA, method)
+    assert result.image.shape == (*clean.shape[:2], 1)
+    assert psnr(result.image, clean[:, :, :1]) > psnr(noisy[:, :, :1], clean[:, :, :1]) + 3
+
+
 def test_the_closed_form_beats_nonlocal_means(clean: Any, noisy: Any) -> None:
     assert psnr(denoise(noisy, SIGMA).image, clean) > psnr(denoise(noisy, SIGMA, "nlm").image, clean) + 0.7
 

@@ -22,7 +22,7 @@ if os.name != "posix":
 # The command line with the experiment "dynamics" made small: 4x4 pixels, twelve parts.
 _REPRODUCE = """
 import dataclasses, sys
-from ntk_nonlocal.cli import main
+from ntk_nonlocal.cli import run
 from ntk_nonlocal.experiments import dynamics
 
 real = dynamics.configure
@@ -32,9 +32,10 @@ def configure(preset, pictures):
     return dataclasses.replace(real(preset, pictures), **small)
 
 dynamics.configure = configure
-sys.exit(main(["reproduce", "dynamics", "--out", *sys.argv[1:]]))
+sys.argv[1:1] = ["reproduce", "dynamics", "--out"]
+run()
 """
-_MAIN = "import sys; from ntk_nonlocal.cli import main; sys.exit(main())"
+_MAIN = "from ntk_nonlocal.cli import run; run()"
 _PATIENCE = 120
 
 
@@ -123,6 +124,16 @@ def test_denoise_stopped_in_the_middle_leaves_the_old_file(
     assert "Traceback" not in said
     assert target.read_bytes() == b"an older file"
     assert {path.name for path in tmp_path.iterdir()} - {"cache"} == {"photo.png", "clean.png"}
+
+
+def test_an_interrupted_compilation_ends_with_the_promised_code(photo: Path, tmp_path: Path) -> None:
+    process = _start(_MAIN, "denoise", photo, "-o", tmp_path / "clean.png", "--no-compile-cache", cache=tmp_path)
+    assert process.stderr is not None and "photo.png" in process.stderr.readline()
+    time.sleep(1.0)  # now and for seconds to come it compiles
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=_PATIENCE)
+    assert process.returncode == 130 and "interrupted" in said
+    assert not (tmp_path / "clean.png").exists()
 
 
 def _with_full_disk(*arguments: str | Path, cache: Path) -> subprocess.CompletedProcess[str]:

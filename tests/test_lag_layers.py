@@ -85,6 +85,13 @@ NETWORKS: dict[str, tuple[Layer, tuple[int, int]]] = {
         ),
         (4, 6),
     ),
+    "finer than the input": (
+        Serial(
+            *(Conv(3), Relu(), Upsample(3, "nearest"), Conv(3), Relu(), Downsample(2), Conv(3), Relu()),
+            *(Upsample(2), Conv(3), Relu(), Downsample(3, "stride"), *END),
+        ),
+        (4, 6),
+    ),
     "nested concat": (
         Serial(
             *(Conv(3), Relu()),

@@ -157,6 +157,49 @@ def test_grey_stays_grey_in_jpeg_and_becomes_rgb_in_webp(tmp_path):
         assert np.abs(photo.image - smooth()[:, :, :1] / 255).mean() < 2 / 255
 
 
+def test_webp_without_loss_stays_so(tmp_path):
+    pixels = levels(16, 12, 3)
+    for lossless in (True, False):
+        Image.fromarray(pixels).save(tmp_path / "in.webp", lossless=lossless, exact=True)
+        photo = read_photo(tmp_path / "in.webp")
+        assert photo.lossless == lossless
+        write_photo(tmp_path / "out.webp", photo.image, like=photo)
+        assert read_photo(tmp_path / "out.webp").lossless == lossless
+        if lossless:
+            np.testing.assert_array_equal(as_levels(read_photo(tmp_path / "out.webp")), pixels)
+
+
+@pytest.mark.parametrize(("source", "target"), [("a.png", "b.png"), ("a.jpg", "b.jpg"), ("a.png", "b.jpg")])
+def test_dots_per_inch_are_kept(tmp_path, source, target):
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(smooth()).save(tmp_path / source, dpi=(300, 150), exif=turned)
+    photo = read_photo(tmp_path / source)
+    write_photo(tmp_path / target, photo.image, like=photo)
+    with Image.open(tmp_path / target) as picture:
+        assert [round(float(dots)) for dots in picture.info["dpi"]] == [150, 300]
+
+
+def test_a_description_of_tifffiles_own_layout_is_left_out(tmp_path):
+    for description in (None, "the old harbour"):
+        metadata = {} if description is None else None  # what tifffile writes by itself, or not
+        tifffile.imwrite(tmp_path / "in.tif", smooth(), description=description, metadata=metadata)
+        photo = read_photo(tmp_path / "in.tif")
+        write_photo(tmp_path / "out.tif", photo.image, like=photo)
+        with tifffile.TiffFile(tmp_path / "out.tif") as file:
+            assert file.pages.first.tags.valueof(270) == description
+
+
+def test_a_private_file_stays_private(tmp_path):
+    target = tmp_path / "real.png"
+    for image in (smooth(), smooth()[::-1]):
+        write_photo(target, image / 255)
+        np.testing.assert_array_equal(as_levels(read_photo(target)), image)
+        target.chmod(0o600)
+    write_photo(target, smooth() / 255)
+    assert target.stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.parametrize("channels", [2, 4])
 def test_alpha_in_webp_is_untouched(tmp_path, channels):
     photo = read_photo(store(tmp_path / "in.png", levels(16, 12, channels)))

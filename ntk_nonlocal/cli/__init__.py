@@ -15,12 +15,11 @@ import logging
 import os
 import signal
 import sys
-import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from .completion import SHELLS, PrintCompletion
 from .parsing import Parser, one_line
@@ -60,12 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return end.code if isinstance(end.code, int) else 2
     prog = f"{parser.prog} {args.command}"
     try:
-        with _messages(args), _compile_cache(args.compile_cache), _sigterm():
+        with _messages(args), _compile_cache(args.compile_cache):
             code: int = module.run(args)
             return code
-    except _Terminated:
-        print(f"{prog}: terminated", file=sys.stderr)
-        return 143
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
         return 130
@@ -76,6 +72,33 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(f"{prog}: error: {_explain(error)}", file=sys.stderr)
         return 2
+
+
+def run() -> NoReturn:
+    """The program: :func:`main`, and the end of the process with its exit code, also by SIGINT and SIGTERM."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as a shell starts its background jobs
+            signal.signal(number, _end)
+    sys.exit(main())
+
+
+def _end(number: int, _: Any) -> None:
+    """Ends the process at once, without half-written files.
+
+    An exception will not do: raised inside a callback of JAX it is lost, and a compilation that it interrupts goes on
+    in threads that crash while Python shuts down.
+    """
+    results = sys.modules.get("ntk_nonlocal.results")  # where nothing was written yet it need not be there
+    if results is not None:
+        results.discard_unfinished()
+    with contextlib.suppress(OSError, ValueError, RuntimeError):
+        if sys.stderr.isatty():
+            sys.stderr.write("\r\x1b[2K\x1b[?25h")  # the line of the progress bar, and the cursor that it hides
+        command = next((word for word in sys.argv[1:] if word in _COMMANDS), "")
+        what = "interrupted" if number == signal.SIGINT else "terminated"
+        print(f"{' '.join(filter(None, ('ntk-nonlocal', command)))}: {what}", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+    os._exit(128 + number)
 
 
 def _parser(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, Any]:
@@ -122,27 +145,6 @@ def _add_common_options(parser: argparse.ArgumentParser) -> None:
         action="store_false",
         help="do not keep compiled programs between runs",
     )
-
-
-class _Terminated(BaseException):
-    """SIGTERM, as an exception that nothing but ``main`` catches, so that unfinished files are removed."""
-
-
-@contextlib.contextmanager
-def _sigterm() -> Iterator[None]:
-    """SIGTERM raises inside the block, where the process allows it (only its main thread does)."""
-
-    def terminate(*_: Any) -> None:
-        raise _Terminated
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 class _Version(argparse.Action):

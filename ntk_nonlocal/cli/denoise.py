@@ -21,7 +21,9 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 
 _DESCRIPTION = """\
 Removes noise from photographs. Grey and RGB, 8 and 16 bit come back as they came; transparency, colour profile and EXIF
-are kept. Any size from 8x8 up; large images are worked on in overlapping tiles.
+are kept; pixels that transparency hides are denoised, and counted, like all others. Any size from 8x8 up; large images
+are worked on in overlapping tiles. PNG, TIFF and lossless WebP are written without loss, JPEG and other WebP anew with
+quality 95.
 
 methods:
   ntk    infinitely wide networks in closed form, mixed and stopped by an estimate of the error (default)
@@ -52,15 +54,19 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     add = parser.add_argument
     add("images", nargs="+", type=Path, metavar="IMAGE", help="PNG, JPEG, TIFF or WebP files, or folders of them")
     add(
-        "-o", "--output", type=Path, required=True, metavar="PATH",
+        "-o", "--output", type=parsing.path, required=True, metavar="PATH",
         help="file to write; for several images or a folder: an existing folder, names are kept",
     )  # fmt: skip
     add(
         "--sigma", type=parsing.sigma_or_auto, default=None, metavar="S|auto",
-        help="noise level in 8-bit units, such as 10 (default: auto, estimated; 0 leaves the image as it is)",
+        help="noise level in 8-bit units, such as 10 (default: auto, estimated; 0 changes no pixel)",
     )  # fmt: skip
     add("--method", choices=_METHODS, default="ntk", metavar="NAME", help="see above (default: ntk)")
-    add("--fast", action="store_true", help="ntk in one pass and a small window: about 5 times as fast, 0.3 dB worse")
+    add(
+        "--fast",
+        action="store_true",
+        help="ntk in one pass and a small window: about 5 times as fast, 0.3 to 0.7 dB worse",
+    )
     add("--compare", type=Path, metavar="FIGURE", help="also write a side-by-side figure (.png, .pdf or .svg)")
     add("--json", action="store_true", help="print what was done as JSON, one line per image")
     add("--steps", type=parsing.whole_number(1), metavar="N", help="gd and adam: the most training steps (2000)")
@@ -92,7 +98,9 @@ def run(args: argparse.Namespace) -> int:
                 if len(jobs) == 1:
                     raise
                 failed += 1  # one bad picture does not cost the others
-                print(f"ntk-nonlocal: error: {source}: {error}", file=sys.stderr, flush=True)
+                where = "" if str(source) in str(error) else f"{source}: "
+                message = parsing.one_line(f"ntk-nonlocal denoise: error: {where}{error}")
+                print(message, file=sys.stderr, flush=True)
     if failed:
         print(f"ntk-nonlocal: {failed} of {len(jobs)} pictures were not denoised", file=sys.stderr)
     return 2 if failed else 0
@@ -125,7 +133,8 @@ def _one(photo: Photo, target: Path, figure: Path | None, args: argparse.Namespa
     elif not args.quiet:
         how = "given" if result.settings["sigma_given"] else "estimated"
         seconds = time.perf_counter() - begin
-        print(f"{target}: sigma {255 * result.sigma:.1f} ({how}){_chosen(result)}, {seconds:.1f} s", flush=True)
+        line = f"{target}: sigma {255 * result.sigma:.1f} ({how}){_chosen(result)}, {seconds:.1f} s"
+        print(parsing.one_line(line), flush=True)
 
 
 def _chosen(result: Denoised) -> str:

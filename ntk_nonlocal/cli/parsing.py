@@ -94,6 +94,12 @@ def positive_number(most: float = math.inf) -> Callable[[str], float]:
     return _checked(parse)
 
 
+def _path(text: str) -> Path:
+    if not text:
+        raise ValueError("must be a path, got nothing; is a variable of the shell empty?")
+    return Path(text)
+
+
 def _sigma(text: str) -> float:
     try:
         value = float(text)
@@ -134,6 +140,7 @@ def _architecture(text: str) -> Serial:
     return parse_architecture(text)
 
 
+path = _checked(_path)
 sigma = _checked(_sigma)  # 8-bit units in, [0, 1] out
 sigma_or_auto = _checked(_sigma_or_auto)
 size = _checked(_size)

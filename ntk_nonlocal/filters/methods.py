@@ -24,8 +24,9 @@ def nlm(noisy: Image, sigma: float) -> tuple[Image, dict[str, Any]]:
     from skimage.restoration import denoise_nl_means
 
     settings = {"patch_size": 5, "patch_distance": 10, "h": 0.6 * sigma, "fast_mode": True}
-    found = denoise_nl_means(noisy, sigma=sigma, channel_axis=2, **settings)
-    return found, settings
+    if noisy.shape[2] == 1:  # a channel axis of one is an error to scikit-image 0.26
+        return denoise_nl_means(noisy[:, :, 0], sigma=sigma, **settings)[:, :, None], settings
+    return denoise_nl_means(noisy, sigma=sigma, channel_axis=2, **settings), settings
 
 
 def tv(noisy: Image, sigma: float) -> tuple[Image, dict[str, Any]]:

@@ -187,9 +187,9 @@ def fill_stores(
     """The kernel behind every Downsample, by position; ``blocks`` are the lags at a time for each."""
     stores: dict[str, tuple[Array, Array | None]] = {}
     for path, block in zip(paths(architecture), blocks, strict=True):
-        _, scale = store_elements(path, (image.shape[0], image.shape[1]))
+        _, height = store_elements(path, (image.shape[0], image.shape[1]))
         plan = _plan(image, architecture, kind, weights, corrections, stores)
-        stores[path[-1][1]] = fill_store(path, image, plan, scale, block)
+        stores[path[-1][1]] = fill_store(path, image, plan, height, block)
     return stores
 
 

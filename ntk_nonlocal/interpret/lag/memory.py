@@ -137,7 +137,7 @@ def plan_stores(
         return (), 0
     blocks = []
     for way in ways:
-        lags = size[0] // store_elements(way, size)[1] // 2 + 1
+        lags = store_elements(way, size)[1] // 2 + 1
         best = 1
         for block in range(2, lags + 1):
             elements = _path_elements(way, size, block)

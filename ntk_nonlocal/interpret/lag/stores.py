@@ -110,13 +110,11 @@ def stored_path(path: list[tuple[Layer, str]]) -> list[tuple[Layer, str]]:
     return [(with_stores(layer), place) for layer, place in path[:-1]] + path[-1:]
 
 
-def fill_store(path: list[tuple[Layer, str]], image: Array, plan: Plan, scale: int, block: int) -> Store:
+def fill_store(path: list[tuple[Layer, str]], image: Array, plan: Plan, height: int, block: int) -> Store:
     """The kernel behind a path: D and Theta of lags 0 .. h / 2, each (lags, h, w, w), ``block`` lags at a time.
 
-    ``scale`` is the resolution of the image relative to the path's output, ``plan`` an evaluation of the whole.
+    ``height`` is that of the path's output, ``plan`` an evaluation of the whole.
     """
-    size = (image.shape[0], image.shape[1])
-    height = size[0] // scale
     count = height // 2 + 1
     lags = Lags(0, block, block)
     # starts are counted at the resolution of the path's output
@@ -139,13 +137,13 @@ def fill_store(path: list[tuple[Layer, str]], image: Array, plan: Plan, scale: i
 
 
 def store_elements(path: list[tuple[Layer, str]], size: tuple[int, int]) -> tuple[int, int]:
-    """(elements of one stored array, the resolution of the image relative to it)."""
+    """(elements of one stored array, the height of the path's output) for an image of ``size``."""
     signal = Signal(size=size)
     for layer, place in path:
         signal = layer.propagate(signal, place)
     assert signal.size is not None
     height, width = signal.size
-    return (height // 2 + 1) * height * width * width, size[0] // height
+    return (height // 2 + 1) * height * width * width, height
 
 
 Stores = Mapping[str, Store]
