@@ -102,6 +102,11 @@ def unusual_table() -> str:
     return _stored_markdown("denoise_unusual.md")
 
 
+def prior_table() -> str:
+    """The closed form beside networks trained on the picture, as it is stored."""
+    return _stored_markdown("denoise_prior.md")
+
+
 def training_table() -> str:
     """Training speed beside PyTorch as it is stored."""
     return _stored_markdown("bench_training.md")
@@ -201,6 +206,7 @@ TABLES: dict[str, Callable[[], str]] = {
         denoising_table,
         denoising_environment,
         unusual_table,
+        prior_table,
         training_table,
         verdicts,
         figure_gallery,

@@ -77,6 +77,7 @@ def test_compare_writes_results_and_figures_and_prints_a_table(
         (["--sigma", "nan"], "got 'nan'"),
         (["--sigma", "300"], "got '300'"),
         (["--arch", "autoencodr"], "did you mean 'autoencoder'?"),
+        (["--crop", "4x16"], "at least 8x8 pixels, got 4x16"),
         (["--arch", "cnn:dept=3"], "did you mean 'depth'?"),
         (["--arch", "cnn:kernel_size=4"], "must be odd, got 4"),
         (["--arch", "autoencoder:levels=2", "--crop", "10"], "divisible by 2, got 5x5"),

@@ -208,10 +208,14 @@ def test_tiles_no_larger_than_their_overlap_are_refused() -> None:
         Tiles.of((200, 200), 96, 48)
 
 
-def test_no_quality_is_promised_where_the_noise_was_clipped() -> None:
-    clean = np.zeros((16, 16, 1))
-    clean[:, 8:] = 0.5
-    noisy = add_noise(clean, 25 / 255)
+def test_no_quality_is_promised_where_the_noise_was_clipped(clean: Any) -> None:
+    noisy = add_noise(np.maximum(clean - 0.4, 0), 25 / 255)
     whole, cut = (denoise(image, 25 / 255) for image in (noisy, np.clip(noisy, 0, 1)))
     assert whole.risk is not None and whole.expected_psnr == pytest.approx(-10 * np.log10(whole.risk))
     assert cut.expected_psnr is None
+
+
+def test_no_quality_is_promised_that_chance_could_give() -> None:
+    noisy = add_noise(np.full((8, 64, 1), 0.5), 25 / 255)
+    result = denoise(noisy, 25 / 255, fast=True)
+    assert result.risk is not None and result.risk < 0.1 * (25 / 255) ** 2 and result.expected_psnr is None

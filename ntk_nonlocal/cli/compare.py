@@ -129,6 +129,9 @@ def run(args: argparse.Namespace) -> int:
 def _clean_image(args: argparse.Namespace) -> Any:
     from ntk_nonlocal.images import crop, example_image
 
+    if min(args.crop) < 8:  # gradient descent at the default step size diverges there
+        height, width = args.crop
+        raise ValueError(f"--crop must be at least 8x8 pixels, got {height}x{width}")
     if args.image is None:
         return crop(example_image(_EXAMPLE_SIZE), args.crop, center=args.center or _EXAMPLE_CENTRE)
     from ntk_nonlocal.photos import read_photo

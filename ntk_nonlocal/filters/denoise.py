@@ -64,11 +64,14 @@ class Denoised:
 
     @property
     def expected_psnr(self) -> float | None:
-        """PSNR in dB that ``risk`` stands for; None without one, and where clipping has cut the noise.
+        """PSNR in dB that ``risk`` stands for; None without one, and where it would mislead.
 
-        The risk of clipped noise is far too low.
+        The risk of noise that clipping has cut is far too low; and the noise's energy, which it knows only on average,
+        has the standard deviation sigma^2 sqrt(2 / N) per sample: a risk of less than three of them is left out.
         """
-        if self.risk is None or self.risk <= 0 or self.settings["clipped"]:
+        if self.risk is None or self.settings["clipped"]:
+            return None
+        if self.risk < 3 * self.sigma**2 * math.sqrt(2 / self.image.size) or self.risk <= 0:
             return None
         return -10 * math.log10(self.risk)
 
