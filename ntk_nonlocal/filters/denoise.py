@@ -130,7 +130,8 @@ def denoise(
       noisy: shape (H, W) or (H, W, C), at least 8x8; see :func:`ntk_nonlocal.images.as_noisy_image`.
       sigma: standard deviation of the noise on the [0, 1] scale; estimated from the image where it is None
         (:func:`ntk_nonlocal.noise.estimate_sigma` says when that fails). Zero gives the image back.
-      fast: for "ntk": one pass in a smaller window; about five times as fast, for about 0.3 dB.
+      fast: for "ntk": one pass in a smaller window; about five times as fast, for 0.3 dB at sigma 15 and 0.7 dB at 50
+        (of 255).
       seed: of the probes of "ntk" and of the weights and input of trained networks.
       architecture: for "gd" and "adam"; ``autoencoder(levels=3)`` unless given.
       width: for "gd" and "adam": channels of the hidden layers, 64 unless given.
