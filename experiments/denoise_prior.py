@@ -10,17 +10,16 @@ stored picture by picture and method by method; what is stored is not run again.
 
 from __future__ import annotations
 
-import argparse
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from denoise_table import IMAGES, clean_image
+from _by_picture import Entry, Picture, run
+from denoise_table import IMAGES
 
 from ntk_nonlocal.filters.denoise import denoise
-from ntk_nonlocal.images import add_noise, crop, psnr
-from ntk_nonlocal.results import atomic_file, read_json, write_json
+from ntk_nonlocal.images import add_noise, psnr
 
 RESULTS = Path(__file__).parent / "results" / "denoise_prior.json"
 SIDE, SIGMA = 96, 25 / 255
@@ -34,11 +33,7 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 
 
-def _entries() -> list[dict[str, Any]]:
-    return list(read_json(RESULTS)["entries"]) if RESULTS.exists() else []
-
-
-def measure(clean: np.ndarray[Any, Any], method: str) -> dict[str, Any]:
+def measure(clean: Picture, method: str) -> Entry:
     """PSNR, step and CPU seconds of one method."""
     noisy = add_noise(clean, SIGMA, seed=0)
     if method == "noisy":
@@ -49,11 +44,11 @@ def measure(clean: np.ndarray[Any, Any], method: str) -> dict[str, Any]:
     return {"psnr": psnr(found.image, clean), "step": found.step, "cpu_seconds": seconds}
 
 
-def table(entries: list[dict[str, Any]]) -> str:
+def table(entries: list[Entry]) -> str:
     """The stored results as Markdown."""
     lines = ["# The closed form beside trained networks", "", (__doc__ or "").strip().split("\n\n")[-1], ""]
     lines += [f"| picture | {' | '.join(METHODS)} |", "| --- " * (1 + len(METHODS)) + "|"]
-    found = {(entry["image"], entry["method"]): entry for entry in entries}
+    found = {(entry["image"], entry["case"]): entry for entry in entries}
     pictures = [name for name in IMAGES if all((name, method) in found for method in METHODS)]
 
     def row(title: str, cells: list[str]) -> str:
@@ -67,24 +62,5 @@ def table(entries: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder of the colour set")
-    parser.add_argument("--draw", action="store_true", help="measure nothing")
-    arguments = parser.parse_args()
-    for name, file in IMAGES.items():
-        if arguments.draw or (file is not None and (arguments.data is None or not (arguments.data / file).exists())):
-            continue
-        clean = np.asarray(crop(clean_image(name, arguments.data or Path()), SIDE), np.float64)
-        for method in METHODS:
-            if any(entry["image"] == name and entry["method"] == method for entry in _entries()):
-                continue
-            entry = {"image": name, "method": method, **measure(clean, method)}
-            write_json(RESULTS, {"side": SIDE, "entries": [*_entries(), entry]})
-            print(entry, flush=True)
-    with atomic_file(RESULTS.with_suffix(".md")) as output:
-        output.write(table(_entries()).encode())
-
-
 if __name__ == "__main__":
-    main()
+    run(__doc__, RESULTS, SIDE, METHODS, measure, table)

@@ -9,25 +9,21 @@ a positive number says that denoising did harm. Results are stored picture by pi
 
 from __future__ import annotations
 
-import argparse
 import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from denoise_table import IMAGES, clean_image
-from numpy.typing import NDArray
+from _by_picture import Entry, Picture, run
 from PIL import Image
 
 from ntk_nonlocal.filters.denoise import denoise
-from ntk_nonlocal.images import crop, psnr
+from ntk_nonlocal.images import psnr
 from ntk_nonlocal.noise import estimate_sigma
-from ntk_nonlocal.results import atomic_file, read_json, write_json
 
 RESULTS = Path(__file__).parent / "results" / "denoise_unusual.json"
 SIDE = 128
 GIVEN = {"blind": None, "sigma 1": 1, "sigma 5": 5}  # in 8-bit units
-Picture = NDArray[np.float64]
 
 
 def white(clean: Picture, sigma: float) -> Picture:
@@ -85,11 +81,11 @@ KINDS: dict[str, tuple[Any, int | None]] = {
 }
 
 
-def measure(clean: Picture, kind: str) -> dict[str, Any]:
+def measure(clean: Picture, kind: str) -> Entry:
     """The entry of one picture and one kind of noise: PSNR in dB (None where the picture is met exactly)."""
     make, true = KINDS[kind]
     target, given = make(clean)
-    entry: dict[str, Any] = {"kind": kind, "input": _decibel(given, target), "blind sigma": 255 * estimate_sigma(given)}
+    entry: Entry = {"input": _decibel(given, target), "blind sigma": 255 * estimate_sigma(given)}
     for name, level in {**GIVEN, "true sigma": true}.items():
         if name == "true sigma" and level is None:
             continue
@@ -104,11 +100,7 @@ def _decibel(found: Picture, target: Picture) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _entries() -> list[dict[str, Any]]:
-    return list(read_json(RESULTS)["entries"]) if RESULTS.exists() else []
-
-
-def table(entries: list[dict[str, Any]]) -> str:
+def table(entries: list[Entry]) -> str:
     """The stored results as Markdown."""
     lines = ["# Noise that is not what the denoiser assumes", "", (__doc__ or "").strip().split("\n\n")[-1], ""]
     lines.append(
@@ -120,7 +112,7 @@ def table(entries: list[dict[str, Any]]) -> str:
         heads = [f"loss, {name}" + ("" if name == "blind" else " given") for name in columns]
         lines.append(f"| picture | input, dB | blind estimate of sigma | {' | '.join(heads)} |")
         lines.append("| --- " * (3 + len(columns)) + "|")
-        for entry in (e for e in entries if e["kind"] == kind):
+        for entry in (e for e in entries if e["case"] == kind):
             cells = [entry["image"], "-" if entry["input"] is None else f"{entry['input']:.2f}"]
             cells.append(f"{entry['blind sigma']:.2f}")
             for name in columns:
@@ -135,24 +127,5 @@ def table(entries: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder of the colour set")
-    parser.add_argument("--draw", action="store_true", help="measure nothing")
-    arguments = parser.parse_args()
-    for name, file in IMAGES.items():
-        if arguments.draw or (file is not None and (arguments.data is None or not (arguments.data / file).exists())):
-            continue
-        clean = np.asarray(crop(clean_image(name, arguments.data or Path()), SIDE), np.float64)
-        for kind in KINDS:
-            if any(entry["image"] == name and entry["kind"] == kind for entry in _entries()):
-                continue
-            entry = {"image": name, **measure(clean, kind)}
-            write_json(RESULTS, {"side": SIDE, "entries": [*_entries(), entry]})
-            print(entry, flush=True)
-    with atomic_file(RESULTS.with_suffix(".md")) as output:
-        output.write(table(_entries()).encode())
-
-
 if __name__ == "__main__":
-    main()
+    run(__doc__, RESULTS, SIDE, KINDS, measure, table)

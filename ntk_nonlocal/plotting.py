@@ -149,9 +149,9 @@ def weights_bar(figure: Figure, axes: Any) -> None:
     bar.ax.tick_params(labelsize=8)
 
 
-def step_text(step: int, steps: Sequence[int]) -> str:
-    """A best step for a label: "at least", where it is the last of those that were looked at."""
-    return f"≥ {step}" if step == steps[-1] else str(step)
+def step_text(step: int, last: int) -> str:
+    """A best step for a label: "at least", where it is the last one that was looked at."""
+    return f"≥ {step}" if step == last else str(step)
 
 
 def robust_limit(values: ArrayLike, share: float = 0.995) -> float:

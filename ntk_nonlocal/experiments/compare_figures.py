@@ -58,7 +58,7 @@ def outputs_figure(facts: Facts, arrays: Arrays) -> Figure:
             below = f"{results[method]['psnr_at_end']:.2f} dB after {total} steps"
             plotting.show_image(axes[row, column], arrays[f"{name}.{method}.output"], title, below)
         best = results["theory"]
-        below = f"{best['best_psnr']:.2f} dB after {plotting.step_text(best['best_step'], best['steps'])} steps"
+        below = f"{best['best_psnr']:.2f} dB after {plotting.step_text(best['best_step'], best['steps'][-1])} steps"
         title = "theory, best step" if row == 0 else ""
         plotting.show_image(axes[row, 4], arrays[f"{name}.theory.best_output"], title, below)
         plotting.label_row(axes[row, 1], INPUT_NAMES[name])

@@ -130,6 +130,6 @@ def draw(results: Results, folder: Path) -> list[str]:
             path = results.one("theory", architecture=architecture)
             best = int(np.argmax(path["psnr"]))
             title = f"infinite {network_name(architecture)}"
-            below = f"{path['psnr'][best]:.2f} dB at step {step_text(path['steps'][best], path['steps'])}"
+            below = f"{path['psnr'][best]:.2f} dB at step {step_text(path['steps'][best], path['steps'][-1])}"
             show_image(axis, path["output"], title, below)
     return ["exact-psnr", "exact-images"]

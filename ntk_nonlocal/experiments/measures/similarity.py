@@ -38,9 +38,8 @@ def similarity(settings: Similarity, workspace: Workspace) -> Arrays:
     pixels = (size * places[:, None] + places).reshape(-1)
     rows = np.asarray(kernel.rows(pixels), np.float64)
     diagonal = np.asarray(kernel.diagonal(), np.float64)
-    units = np.zeros((size * size, len(pixels)), np.float32)
-    units[pixels, np.arange(len(pixels))] = 1
-    units = units.reshape(size, size, -1)
+    units = np.zeros((size, size, len(pixels)), np.float32)
+    units[pixels // size, pixels % size, np.arange(len(pixels))] = 1
     iterated = np.asarray(gradient_descent(kernel, units, (settings.steps,), tolerance=1e-3))[0]
     means = nonlocal_means(pictures.noisy(picture), sigma=picture.sigma)
     affinities = np.stack([np.asarray(means.weights(int(pixel))).reshape(-1) for pixel in pixels])
