@@ -98,6 +98,8 @@ def _decode_by_pillow(data: bytes, format_: str) -> Decoded:
         icc_profile = picture.info.get("icc_profile") or None
         exif = _read_exif(picture.info.get("exif"), format_)
         dots = picture.info.get("dpi") if format_ in ("PNG", "JPEG") else None
+        if dots is not None and not all(1 <= number <= 65535 for number in dots):  # more no JPEG can say
+            dots = None
         return Decoded(np.atleast_3d(pixels), exif, icc_profile, dots)
 
 

@@ -180,6 +180,13 @@ def test_dots_per_inch_are_kept(tmp_path, source, target):
         assert [round(float(dots)) for dots in picture.info["dpi"]] == [150, 300]
 
 
+def test_nonsense_for_dots_per_inch_is_left_out(tmp_path):
+    Image.fromarray(smooth()).save(tmp_path / "in.png", dpi=(1e6, 0))
+    photo = read_photo(tmp_path / "in.png")
+    assert photo.dots_per_inch is None
+    write_photo(tmp_path / "out.jpg", photo.image, like=photo)
+
+
 def test_a_description_of_tifffiles_own_layout_is_left_out(tmp_path):
     for description in (None, "the old harbour"):
         metadata = {} if description is None else None  # what tifffile writes by itself, or not
