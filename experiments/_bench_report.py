@@ -155,7 +155,8 @@ def _panel(axes: Axes, axis: str, curves: dict[str, list[Point]], setting: str) 
     if axis == "pixels":
         _guide(axes, curves.get("engine, exact", []), 2, "∝ pixels²", ":")
         _guide(axes, curves.get("engine, window 16", []), 1, "∝ pixels", "--")
-        axes.legend(loc="lower right", fontsize=8)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="lower right", fontsize=8)
         places = [x for x in places if round(x**0.5) in (16, 32, 64, 128, 256)]
         axes.set_xticks(places, [f"{round(x**0.5)}²" for x in places])
     else:

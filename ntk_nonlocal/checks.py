@@ -35,7 +35,7 @@ def seed(value: object) -> int:
       ValueError: not an integer in 0..2^63 - 1.
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= int(value) <= _LARGEST_SEED:
-        raise ValueError(f"seed is a non-negative integer, got {value!r}")
+        raise ValueError(f"seed is a non-negative integer below 2^63, got {value!r}")
     return int(value)
 
 

@@ -151,7 +151,7 @@ def add_noise(clean: ArrayLike, sigma: float, *, seed: int = 0) -> NDArray[Any]:
     Args:
       clean: an image, see :func:`as_image`; (H, W) counts as (H, W, 1).
       sigma: standard deviation on the [0, 1] scale, 25/255 for instance.
-      seed: a non-negative integer.
+      seed: a non-negative integer below 2^63.
 
     Returns:
       Shape (H, W, C), in the precision of the image.
