@@ -6,7 +6,6 @@ The public names, each imported when it is first used: ``import ntk_nonlocal as 
 from __future__ import annotations
 
 import importlib
-from importlib import metadata as _metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -121,9 +120,11 @@ __all__ = [  # noqa: RUF022  (in the order of use)
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
+        from importlib import metadata  # takes ten times as long to import as all of this
+
         try:
-            value: Any = _metadata.version("ntk-nonlocal")
-        except _metadata.PackageNotFoundError:  # run from a checkout that is not installed
+            value: Any = metadata.version("ntk-nonlocal")
+        except metadata.PackageNotFoundError:  # run from a checkout that is not installed
             value = "unknown"
     elif name in _HOME_OF:
         value = getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
