@@ -70,6 +70,18 @@ def test_a_folder_and_json(tmp_path: Path, capsys: Any) -> None:
     assert all(one["sigma_8bit"] > 0 and one["settings"]["method"] == "tv" for one in facts)
 
 
+def test_noise_that_jpeg_hides_is_asked_for(photo: Path, tmp_path: Path, capsys: Any) -> None:
+    Image.open(photo).save(tmp_path / "photo.jpg", quality=60)
+    assert call(tmp_path / "photo.jpg", "-o", tmp_path / "clean.png", "--method", "tv") == 0
+    said = capsys.readouterr()
+    assert ("give --sigma" in said.err) == (float(said.out.split("sigma ")[1].split()[0]) < 1)
+    assert call(photo, "-o", tmp_path / "clean.png", "--method", "tv", "--sigma", "0.5") == 0
+    assert "give --sigma" not in capsys.readouterr().err
+    Image.new("RGB", (32, 32), (99, 99, 99)).save(tmp_path / "flat.png")
+    assert call(tmp_path / "flat.png", "-o", tmp_path / "clean.png", "--method", "tv") == 0
+    assert "almost no noise was found" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("zero", ["0", "0.00", "0e0"])
 def test_sigma_zero_leaves_every_pixel(zero: str, photo: Path, tmp_path: Path) -> None:
     assert call(photo, "-o", tmp_path / "same.png", "--sigma", zero) == 0

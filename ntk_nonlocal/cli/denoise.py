@@ -124,6 +124,12 @@ def _one(photo: Photo, target: Path, figure: Path | None, args: argparse.Namespa
         progress=progress.update,
     )
     write_photo(target, result.image, like=photo)
+    if not result.settings["sigma_given"] and 255 * result.sigma < 1 and not args.quiet:
+        print(
+            parsing.one_line(f"{target}: almost no noise was found, and little was changed; where you see noise, give")
+            + " --sigma, such as 10 (JPEG compression and resizing hide it from the estimate)",
+            file=sys.stderr,
+        )
     if figure is not None:
         from ntk_nonlocal.filters.denoise_figure import draw_side_by_side
 
