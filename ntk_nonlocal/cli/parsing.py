@@ -82,10 +82,7 @@ def positive_number(most: float = math.inf) -> Callable[[str], float]:
     """A parser of finite numbers above 0 and up to ``most``."""
 
     def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
+        value = _number(text)
         if not (0 < value <= most and math.isfinite(value)):
             limit = f" and at most {most:g}" if math.isfinite(most) else ""
             raise ValueError(f"must be a number above 0{limit}, got {text!r}")
@@ -100,11 +97,16 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
-def _sigma(text: str) -> float:
+def _number(text: str) -> float:
+    """What the text says, not a number where it says none."""
     try:
-        value = float(text)
+        return float(text)
     except ValueError:
-        value = math.nan
+        return math.nan
+
+
+def _sigma(text: str) -> float:
+    value = _number(text)
     if not 0 < value <= 255:
         raise ValueError(f"must be a noise level in 8-bit units, above 0 and at most 255, got {text!r}; try 25")
     return value / 255
@@ -113,10 +115,7 @@ def _sigma(text: str) -> float:
 def _sigma_or_auto(text: str) -> float | None:
     if text.strip().lower() == "auto":
         return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _number(text)
     if not 0 <= value <= 255:
         raise ValueError(f"must be auto or a noise level in 8-bit units, from 0 to 255, got {text!r}; try auto or 25")
     return abs(value) / 255  # without the sign of -0

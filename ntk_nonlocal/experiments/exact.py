@@ -52,7 +52,7 @@ def parts(config: Config) -> list[Part]:
             for sampling in ("columns", "gaussian"):
                 for seed in range(config.seeds):
                     settings = LowRank(
-                        limit, rank, "columns" if sampling == "columns" else "gaussian", config.steps, seed
+                        limit, rank, "columns" if sampling == "columns" else "gaussian", config.steps, seed, False
                     )
                     name = f"nystrom of {network_name(architecture)}, {sampling}, rank {rank}, seed {seed}"
                     found.append(Part(name, low_rank, settings))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -90,14 +91,15 @@ class LowRank:
     sampling: Literal["columns", "gaussian"]
     steps: tuple[int, ...]
     seed: int = 0
+    keep_output: bool = True
 
 
 def low_rank(settings: LowRank, workspace: Workspace) -> Arrays:
     """The estimates of a Nystrom approximation.
 
     Returns:
-      "steps" and "psnr" (steps,); "output" at the best of them; "missing", the share of the trace that it
-      misses, and "frobenius", its relative distance from the kernel, each (value, standard error).
+      "steps" and "psnr" (steps,); "missing", the share of the trace that it misses, and "frobenius", its relative
+      distance from the kernel, each (value, standard error); with ``keep_output`` "output" at the best of the steps.
     """
     pictures = workspace.pictures
     kernel = settings.limit.kernel(pictures)
@@ -107,10 +109,10 @@ def low_rank(settings: LowRank, workspace: Workspace) -> Arrays:
     )
     quality = _psnr(estimates, pictures.clean(settings.limit.picture))
     error = approximation_error(kernel, approximation)
-    return {
+    output = {"output": estimates[int(quality.argmax())].astype(np.float16)} if settings.keep_output else {}
+    return output | {
         "steps": np.asarray(settings.steps),
         "psnr": quality,
-        "output": estimates[int(quality.argmax())].astype(np.float16),
         "missing": np.array([error.trace.value, error.trace.standard_error]),
         "frobenius": np.array([error.frobenius.value, error.frobenius.standard_error]),
     }
@@ -147,12 +149,17 @@ def rows(settings: Rows, workspace: Workspace) -> Arrays:
     pictures, size = workspace.pictures, settings.limit.picture.size
     pixels = [int(row * size) * size + int(column * size) for row, column in settings.pixels]
     kernel = np.asarray(settings.limit.kernel(pictures).rows(np.asarray(pixels)))
-    means = nonlocal_means(pictures.noisy(settings.limit.picture), sigma=settings.limit.picture.sigma)
-    affinities = np.stack([np.asarray(means.weights(pixel)).reshape(-1) for pixel in pixels])
+    means = affinity_rows(settings.limit.picture, pictures, pixels)
     return {
         name: (values / np.abs(values).max(axis=1, keepdims=True)).reshape(-1, size, size).astype(np.float32)
-        for name, values in (("kernel", kernel), ("nonlocal_means", affinities))
+        for name, values in (("kernel", kernel), ("nonlocal_means", means))
     }
+
+
+def affinity_rows(picture: Picture, pictures: Pictures, pixels: Sequence[int]) -> FloatArray:
+    """What non-local means (7x7 patches, the whole picture, h = 0.6 sigma) weighs all pixels by, (pixels, H W)."""
+    means = nonlocal_means(pictures.noisy(picture), sigma=picture.sigma)
+    return np.stack([np.asarray(means.weights(pixel)).reshape(-1) for pixel in pixels])
 
 
 @dataclass(frozen=True)

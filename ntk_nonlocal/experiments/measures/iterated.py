@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ntk_nonlocal.experiments.workspace import Arrays, Workspace
 from ntk_nonlocal.filters.trajectory import gradient_descent
+from ntk_nonlocal.operators import KernelOperator
 
-from .closed_form import Limit
+from .closed_form import FloatArray, Limit
 
 
 @dataclass(frozen=True)
@@ -22,14 +24,21 @@ class Iterated:
 
 
 def iterated(settings: Iterated, workspace: Workspace) -> Arrays:
-    """The weights with which F_t makes some pixels of its output: "rows" (pixels, H, W), each over its largest entry.
-
-    F_t is symmetric: a row is what the filter makes of an image that is one at its pixel and zero elsewhere.
-    """
+    """The weights with which F_t makes some pixels: "rows" (pixels, H, W), each over its largest entry."""
     size = settings.limit.picture.size
-    units = np.zeros((size, size, len(settings.pixels)), np.float32)
-    for index, (row, column) in enumerate(settings.pixels):
-        units[int(row * size), int(column * size), index] = 1
-    kernel = settings.limit.kernel(workspace.pictures)
-    found = np.asarray(gradient_descent(kernel, units, (settings.steps,), tolerance=1e-4))[0].transpose(2, 0, 1)
+    pixels = [int(row * size) * size + int(column * size) for row, column in settings.pixels]
+    found = filter_rows(settings.limit.kernel(workspace.pictures), pixels, settings.steps, tolerance=1e-4)
     return {"rows": (found / np.abs(found).max(axis=(1, 2), keepdims=True)).astype(np.float32)}
+
+
+def filter_rows(kernel: KernelOperator, pixels: Sequence[int], steps: int, tolerance: float) -> FloatArray:
+    """Rows of F_t, shape (pixels, H, W).
+
+    F_t is symmetric: a row is what it makes of an image that is one at its pixel and zero elsewhere.
+    """
+    height, width = kernel.image_shape
+    units = np.zeros((height * width, len(pixels)), np.float32)
+    units[pixels, range(len(pixels))] = 1
+    images = units.reshape(height, width, len(pixels))
+    found: FloatArray = np.asarray(gradient_descent(kernel, images, (steps,), tolerance=tolerance))[0]
+    return found.transpose(2, 0, 1)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ntk_nonlocal.experiments.workspace import Arrays, Workspace
-from ntk_nonlocal.filters.nonlocal_means import nonlocal_means
-from ntk_nonlocal.filters.trajectory import gradient_descent
 
-from .closed_form import Limit
-
-FloatArray = np.ndarray[Any, Any]
+from .closed_form import FloatArray, Limit, affinity_rows
+from .iterated import filter_rows
 
 
 @dataclass(frozen=True)
@@ -38,15 +34,12 @@ def similarity(settings: Similarity, workspace: Workspace) -> Arrays:
     pixels = (size * places[:, None] + places).reshape(-1)
     rows = np.asarray(kernel.rows(pixels), np.float64)
     diagonal = np.asarray(kernel.diagonal(), np.float64)
-    units = np.zeros((size, size, len(pixels)), np.float32)
-    units[pixels // size, pixels % size, np.arange(len(pixels))] = 1
-    iterated = np.asarray(gradient_descent(kernel, units, (settings.steps,), tolerance=1e-3))[0]
-    means = nonlocal_means(pictures.noisy(picture), sigma=picture.sigma)
-    affinities = np.stack([np.asarray(means.weights(int(pixel))).reshape(-1) for pixel in pixels])
+    iterated = filter_rows(kernel, pixels.tolist(), settings.steps, tolerance=1e-3)
+    affinities = affinity_rows(picture, pictures, pixels.tolist())
     found = {
         "kernel": rows,
         "normalised": rows / np.sqrt(diagonal[pixels, None] * diagonal),
-        "iterated": iterated.reshape(size * size, -1).T,
+        "iterated": iterated.reshape(len(pixels), -1),
     }
     return {name: _rank_correlations(values, affinities) for name, values in found.items()}
 
