@@ -36,8 +36,8 @@ class Config:
 
 
 def configure(preset: Preset, pictures: Pictures) -> Config:
-    """Quick: 32x32, 32 channels, 200 steps. Full: 128x128, 64, 2000. Paper: 256x256, 128, 5000."""
-    size, width, steps, levels = {"quick": (32, 32, 200, 2), "full": (128, 64, 2000, 3), "paper": (256, 128, 5000, 3)}[
+    """Quick: 32x32, 32 channels, 200 steps. Full: 128x128, 32, 1000. Paper: 256x256, 128, 5000."""
+    size, width, steps, levels = {"quick": (32, 32, 200, 2), "full": (128, 32, 1000, 3), "paper": (256, 128, 5000, 3)}[
         preset
     ]
     found = [pictures.picture("smooth", size, sigma / 255) for sigma in (25, 15, 50)]

@@ -38,8 +38,8 @@ class Config:
 
 
 def configure(preset: Preset, pictures: Pictures) -> Config:
-    """Quick: 64x64, 32 channels, 250 steps. Full: 128x128, 32 channels, 1000 steps. Paper: 256x256, 128, 5000."""
-    size, width, steps, levels = {"quick": (64, 32, 250, 2), "full": (128, 32, 1000, 3), "paper": (256, 128, 5000, 3)}[
+    """Quick: 64x64, 32 channels, 250 steps. Full: 128x128, 32 channels, 2000 steps. Paper: 256x256, 128, 5000."""
+    size, width, steps, levels = {"quick": (64, 32, 250, 2), "full": (128, 32, 2000, 3), "paper": (256, 128, 5000, 3)}[
         preset
     ]
     architectures = (f"autoencoder:levels={levels}", f"unet:levels={levels}", "vanilla_cnn:kernel_size=11")
