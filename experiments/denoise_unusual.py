@@ -35,11 +35,11 @@ def photon(clean: Picture) -> Picture:
     return np.asarray(np.random.default_rng(0).poisson(50 * clean) / 50)
 
 
-def jpeg(clean: Picture) -> Picture:
-    """White noise of 10 behind a JPEG encoder of quality 75: correlated, and partly gone."""
+def jpeg(clean: Picture, sigma: float, quality: int) -> Picture:
+    """White noise behind a JPEG encoder, colour at half the resolution: correlated, and partly gone."""
     file = io.BytesIO()
-    noisy = np.clip(np.round(255 * white(clean, 10)), 0, 255).astype(np.uint8)
-    Image.fromarray(noisy).save(file, "JPEG", quality=75)
+    noisy = np.clip(np.round(255 * white(clean, sigma)), 0, 255).astype(np.uint8)
+    Image.fromarray(noisy).save(file, "JPEG", quality=quality)
     return np.asarray(Image.open(file), np.float64) / 255
 
 
@@ -77,7 +77,9 @@ KINDS: dict[str, tuple[Any, int | None]] = {
     "one colour, sigma 25": (one_colour, 25),
     "constant image": (constant, None),
     "constant image, sigma 25": (constant_noisy, 25),
-    "sigma 10, then JPEG 75": (lambda clean: (clean, jpeg(clean)), 10),
+    "JPEG 90, no noise": (lambda clean: (clean, jpeg(clean, 0, 90)), None),
+    "sigma 10, then JPEG 90": (lambda clean: (clean, jpeg(clean, 10, 90)), 10),
+    "sigma 10, then JPEG 75": (lambda clean: (clean, jpeg(clean, 10, 75)), 10),
 }
 
 

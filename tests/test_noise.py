@@ -95,11 +95,27 @@ def test_same_input_same_bits_and_the_input_stays(clean):
     np.testing.assert_array_equal(noisy, before)
 
 
-def test_jpeg_hides_the_noise_as_documented(clean):
-    noisy = np.rint(np.clip(add_noise(clean, 15 / 255), 0, 1) * 255).astype(np.uint8)
+def behind_jpeg(clean: np.ndarray, level: float, quality: int, **options) -> np.ndarray:
+    noisy = add_noise(clean, level / 255) if level else clean
     file = io.BytesIO()
-    Image.fromarray(noisy).save(file, "JPEG", quality=75)
-    assert estimate_sigma(np.asarray(Image.open(file))) * 255 < 2
+    Image.fromarray(np.rint(np.clip(noisy, 0, 1) * 255).astype(np.uint8)).save(file, "JPEG", quality=quality, **options)
+    return np.asarray(Image.open(file))
+
+
+@pytest.mark.parametrize("quality, colour", [(85, "4:2:0"), (95, "4:2:0"), (90, "4:4:4"), (95, "4:2:2")])
+@pytest.mark.parametrize("level", [10, 25])
+def test_noise_behind_jpeg(clean, level, quality, colour):
+    compressed = behind_jpeg(clean, level, quality, subsampling=colour)
+    assert estimate_sigma(compressed) * 255 == pytest.approx(level, abs=2.5)
+
+
+@pytest.mark.parametrize("quality", [75, 90, 95])
+def test_a_clean_jpeg_reads_low(clean, quality):
+    assert estimate_sigma(behind_jpeg(clean, 0, quality)) * 255 < 1.5
+
+
+def test_strong_jpeg_hides_weak_noise_as_documented(clean):
+    assert estimate_sigma(behind_jpeg(clean, 10, 60)) * 255 < 5
 
 
 def test_large_images_take_no_longer_than_small_ones(clean):

@@ -27,7 +27,7 @@ nnl.write_photo("photo.png", nnl.add_noise(clean, sigma=20 / 255))
 photo = nnl.read_photo("photo.png")
 print(photo)
 
-# How noisy is it? Nobody has to know: `denoise` asks `estimate_sigma`. Noise that is not white (after JPEG
+# How noisy is it? Nobody has to know: `denoise` asks `estimate_sigma`. Noise that is not white (after strong JPEG
 # compression, resizing or demosaicing) reads too low; [what is approximate](../approximate.md) has the list. Then give
 # `sigma` yourself.
 

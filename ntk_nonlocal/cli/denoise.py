@@ -38,8 +38,9 @@ examples:
   ntk-nonlocal denoise photo.jpg -o clean.png --sigma 10 --compare comparison.png
   ntk-nonlocal denoise scans/ -o cleaned/ --fast          every image of a folder, into an existing folder
 
-The noise level is estimated from the image. The estimate takes noise for white: it is too low after JPEG compression,
-resizing or demosaicing, and reads fine texture of a clean image as some noise; give --sigma where it misleads."""
+The noise level is estimated from the image. The estimate takes noise for white: it is too low after strong JPEG
+compression, resizing or demosaicing, and reads fine texture of a clean image as some noise; give --sigma where it
+misleads."""
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -127,7 +128,7 @@ def _one(photo: Photo, target: Path, figure: Path | None, args: argparse.Namespa
     if not result.settings["sigma_given"] and 255 * result.sigma < 1 and not args.quiet:
         print(
             parsing.one_line(f"{target}: almost no noise was found, and little was changed; where you see noise, give")
-            + " --sigma, such as 10 (JPEG compression and resizing hide it from the estimate)",
+            + " --sigma, such as 10 (strong JPEG compression and resizing hide it from the estimate)",
             file=sys.stderr,
         )
     if figure is not None:
