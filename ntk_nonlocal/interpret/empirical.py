@@ -195,15 +195,15 @@ def _columns_at_once(network: FlaxNetwork, params: Params, x: Array) -> int:
 def _channel_product(
     network: FlaxNetwork, params: Params, x: Array, steps: Params, columns: Array, channel: ArrayLike
 ) -> Array:
-    def single_channel(p: Params) -> Array:
-        return network.apply(p, x)[:, :, channel].reshape(-1)
+    def single_channel(p: Params, reverse_mode: bool = False) -> Array:
+        return network.apply(p, x, reverse_mode=reverse_mode)[:, :, channel].reshape(-1)
 
     def column(v: Array) -> Any:
         (gradient,) = pullback(v)
         return pushforward(jax.tree.map(jnp.multiply, steps, gradient))
 
     with jax.default_matmul_precision("highest"):
-        _, pullback = jax.vjp(single_channel, params)
+        _, pullback = jax.vjp(partial(single_channel, reverse_mode=True), params)
         _, pushforward = jax.linearize(single_channel, params)
         product: Array = jax.vmap(column, in_axes=1, out_axes=1)(columns)
         return product
@@ -219,7 +219,7 @@ def _channel_diagonal(
         return jnp.asarray(sum(jax.tree.leaves(squares)))
 
     with jax.default_matmul_precision("highest"):
-        out, pullback = jax.vjp(lambda p: network.apply(p, x)[:, :, channel].reshape(-1), params)
+        out, pullback = jax.vjp(lambda p: network.apply(p, x, reverse_mode=True)[:, :, channel].reshape(-1), params)
         diagonal: Array = jax.vmap(entry)(pixels[0])
         return diagonal[None]
 
@@ -227,7 +227,7 @@ def _channel_diagonal(
 @partial(jax.jit, static_argnames="network")
 def _power_step(network: FlaxNetwork, params: Params, x: Array, steps: Params, v: Array) -> tuple[Array, Array]:
     with jax.default_matmul_precision("highest"):
-        _, pullback = jax.vjp(lambda p: network.apply(p, x), params)
+        _, pullback = jax.vjp(lambda p: network.apply(p, x, reverse_mode=True), params)
         (gradient,) = pullback(v / jnp.linalg.norm(v))
         gradient = jax.tree.map(jnp.multiply, steps, gradient)
         _, product = jax.jvp(lambda p: network.apply(p, x), (params,), (gradient,))

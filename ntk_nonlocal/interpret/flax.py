@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial, singledispatch
 from typing import Any, Literal, get_args
 
@@ -52,6 +52,7 @@ from ntk_nonlocal.architecture import (
     output_signal,
 )
 from ntk_nonlocal.checks import choice, real_array, whole
+from ntk_nonlocal.interpret.convolution import convolve
 from ntk_nonlocal.interpret.layer_weights import LayerWeights, check_layer_weights
 
 Parametrisation = Literal["ntk", "standard"]
@@ -95,13 +96,19 @@ class FlaxNetwork:
         params: Params = _module(self).lazy_init(key, shape, mutable="params")["params"]
         return params
 
-    def apply(self, params: Params, network_input: ArrayLike) -> Array:
+    def apply(self, params: Params, network_input: ArrayLike, *, reverse_mode: bool = False) -> Array:
         """The network's output, (H, W, C) -> (H, W, out_channels).
+
+        Args:
+          params: from ``init``, or trained.
+          network_input: the image that the network is fed.
+          reverse_mode: on a CPU ``jax.grad`` and ``jax.vjp`` take the gradient with respect to the weights faster
+            (``interpret.convolution``); JAX then refuses ``jax.jvp`` and what is built on it.
 
         Raises:
           ValueError: an input that is not a finite image or does not fit, or parameters of another network.
         """
-        out: Array = self._call(_apply, params, network_input)
+        out: Array = self._call(_apply, params, network_input, bool(reverse_mode))
         return out
 
     def pre_activations(self, params: Params, network_input: ArrayLike) -> Array:
@@ -115,12 +122,12 @@ class FlaxNetwork:
         features: Array = self._call(_pre_activations, params, network_input)
         return features
 
-    def _call(self, function: Callable[..., Any], params: Params, network_input: ArrayLike) -> Any:
+    def _call(self, function: Callable[..., Any], params: Params, network_input: ArrayLike, *options: bool) -> Any:
         x = self.check_input(network_input)
         if not isinstance(params, dict):
             raise TypeError(f"params must be those of network.init(key, network_input), got {type(params).__name__}")
         try:
-            return function(self, params, x)
+            return function(self, params, x, *options)
         except flax.errors.FlaxError as error:
             raise ValueError(f"params do not belong to this network and input: {str(error).splitlines()[0]}") from None
 
@@ -255,10 +262,12 @@ class Place:
 
     network: FlaxNetwork
     position: str = ""
+    reverse_mode: bool = False  # see FlaxNetwork.apply
 
     def inside(self, label: str, index: int) -> Place:
         """The place of the ``index``-th "layer" or "branch" of a layer that stands here."""
-        return Place(self.network, f"{self.position}, {label} {index}" if self.position else f"{label} {index}")
+        position = f"{self.position}, {label} {index}" if self.position else f"{label} {index}"
+        return replace(self, position=position)
 
     @property
     def name(self) -> str:
@@ -329,9 +338,8 @@ class _Conv(nn.Module):
     def __call__(self, x: Array) -> Array:
         size, channels = self.conv.kernel_size, self.place.channels
         weight_scale = self.conv.weight_std / math.sqrt(size**2 * x.shape[-1])
-        y = _convolve(
-            x, self._scaled("kernel", (size, size, x.shape[-1], channels), weight_scale, x), self.conv.padding
-        )
+        kernel = self._scaled("kernel", (size, size, x.shape[-1], channels), weight_scale, x)
+        y = convolve(x, kernel, self.conv.padding, reverse_mode=self.place.reverse_mode)
         return y + self._scaled("bias", (channels,), self.conv.bias_std, x) if self.conv.bias_std > 0 else y
 
     def _scaled(self, name: str, shape: tuple[int, ...], scale: float, x: Array) -> Array:
@@ -345,15 +353,6 @@ def _draw(key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
     """Standard normal numbers, a power of two of them at a time: compiling for every shape would take seconds."""
     count = math.prod(shape)
     return jax.random.normal(key, (1 << (count - 1).bit_length(),), dtype)[:count].reshape(shape)
-
-
-def _convolve(x: Array, kernel: Array, padding: str) -> Array:
-    reach = kernel.shape[0] // 2
-    if padding == "circular":
-        x = jnp.pad(x, ((reach, reach), (reach, reach), (0, 0)), mode="wrap")
-    return lax.conv_general_dilated(
-        x[None], kernel, (1, 1), "SAME" if padding == "zero" else "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )[0]
 
 
 @flax_rule.register
@@ -415,13 +414,13 @@ def _(layer: Upsample, place: Place) -> Rule:
 # --- the network as compiled functions -------------------------------------------------------------------------------
 
 
-def _module(network: FlaxNetwork) -> _Serial:
-    return _Serial(network.architecture.layers, Place(network))
+def _module(network: FlaxNetwork, reverse_mode: bool = False) -> _Serial:
+    return _Serial(network.architecture.layers, Place(network, reverse_mode=reverse_mode))
 
 
-@partial(jax.jit, static_argnums=0)
-def _apply(network: FlaxNetwork, params: Params, x: Array) -> Any:
-    return _module(network).apply({"params": params}, x)
+@partial(jax.jit, static_argnums=(0, 3))
+def _apply(network: FlaxNetwork, params: Params, x: Array, reverse_mode: bool) -> Any:
+    return _module(network, reverse_mode).apply({"params": params}, x)
 
 
 @partial(jax.jit, static_argnums=0)
