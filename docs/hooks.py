@@ -112,6 +112,12 @@ def training_table() -> str:
     return _stored_markdown("bench_training.md")
 
 
+def workers_ratio() -> str:
+    """How much faster trainings are side by side."""
+    found = sorted(entry["one"] / entry["two"] for entry in _read(RESULTS / "bench_workers.json")["entries"])
+    return f"{found[0]:.1f} to {found[-1]:.1f} times"
+
+
 def denoising_environment() -> str:
     """With what the denoisers were measured."""
     found = sorted({_machine(entry["environment"]) for entry in _read(RESULTS / "denoise_table.json")["entries"]})
@@ -208,6 +214,7 @@ TABLES: dict[str, Callable[[], str]] = {
         unusual_table,
         prior_table,
         training_table,
+        workers_ratio,
         verdicts,
         figure_gallery,
     )

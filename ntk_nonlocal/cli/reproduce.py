@@ -6,12 +6,13 @@ import argparse
 import json
 import os
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import parsing
+
 if TYPE_CHECKING:
-    from ntk_nonlocal.experiments.parts import Progress
+    from ntk_nonlocal.experiments.experiment import Verdict
 
 _DESCRIPTION = """\
 Computes the experiments of the paper (Tachella, Tang and Davies, CVPR 2021) and says of every claim whether it holds.
@@ -62,6 +63,11 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         default=True,
         help="go on from the checkpoints of interrupted trainings (default), or begin these anew",
     )
+    add(
+        "--workers", type=parsing.whole_number(1), metavar="N",
+        help="processes that share the work, each on cores of its own (default: 2 on a CPU; 1 on a GPU, and for paper, "
+        "which needs the memory)",
+    )  # fmt: skip
     add("--json", action="store_true", help="print the verdicts as one JSON document instead of lines")
     add("--draw", action="store_true", help="compute nothing: verdicts, figures and report from the results in --out")
     return parser
@@ -74,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
     from ntk_nonlocal.experiments.parts import Store
     from ntk_nonlocal.experiments.pictures import Pictures
     from ntk_nonlocal.experiments.report import write_report
+    from ntk_nonlocal.experiments.workers import helpers, print_progress
 
     names = list(catalogue.MODULES) if args.name == "all" else [args.name]
     modules = {name: catalogue.experiment(name) for name in names}
@@ -91,25 +98,32 @@ def run(args: argparse.Namespace) -> int:
             modules[name].draw(results, args.out / "figures")
         _print_end(args, stored, write_report(args.out))
         return 0
+    workers = _workers(args)
     pictures = Pictures(args.data)
     configurations = {name: modules[name].configure(args.preset, pictures) for name in names}
     _check_writable(args.out)
     store = Store(args.out, pictures, resume=args.resume)
-    for name in names:
-        results = measure(
-            name, modules[name], configurations[name], args.preset, store, command=_command(args, name),
-            progress=None if args.quiet else _progress(name),
-        )  # fmt: skip
-        verdicts = modules[name].summarise(results)
-        save(results, verdicts, args.out)
-        modules[name].draw(load(name, args.out), args.out / "figures")
-        for verdict in [] if args.json or args.quiet else verdicts:
-            claim = f"claim {verdict.claim}" if verdict.claim else "theory"
-            print(f"{verdict.outcome:14} {claim}: {verdict.statement}: {verdict.ours} (published: {verdict.published})")
-        sys.stdout.flush()
-        report = write_report(args.out)
+    parts = {name: modules[name].parts(configurations[name]) for name in names}
+    with helpers(workers, store, parts, quiet=args.quiet):
+        for name in names:
+            results = measure(
+                name, modules[name], configurations[name], args.preset, store, command=_command(args, name),
+                progress=None if args.quiet else print_progress(name),
+            )  # fmt: skip
+            verdicts = modules[name].summarise(results)
+            save(results, verdicts, args.out)
+            modules[name].draw(load(name, args.out), args.out / "figures")
+            for verdict in [] if args.json or args.quiet else verdicts:
+                _print_verdict(verdict)
+            report = write_report(args.out)
     _print_end(args, names, report)
     return 0
+
+
+def _print_verdict(verdict: Verdict) -> None:
+    claim = f"claim {verdict.claim}" if verdict.claim else "theory"
+    found = f"{verdict.statement}: {verdict.ours} (published: {verdict.published})"
+    print(f"{verdict.outcome:14} {claim}: {found}", flush=True)
 
 
 def _print_end(args: argparse.Namespace, names: list[str], report: Path) -> None:
@@ -140,9 +154,13 @@ def _check_writable(folder: Path) -> None:
         raise ValueError(f"--out {folder} cannot be written to; give another folder")
 
 
-def _progress(experiment: str) -> Progress:
-    def report(done: int, total: int, name: str, seconds: float | None) -> None:
-        if seconds:
-            print(f"{experiment} {done}/{total}  {name}  {seconds:.1f} s", file=sys.stderr, flush=True)
+def _workers(args: argparse.Namespace) -> int | None:
+    """The processes that share the work, None for what is fastest."""
+    from ntk_nonlocal.experiments.workers import most_workers
 
-    return report
+    if args.workers is not None:
+        if args.workers > most_workers():
+            raise ValueError(f"--workers {args.workers}: there are {most_workers()} cores; every worker needs one")
+        return int(args.workers)
+    # Images of 256x256 need all the memory.
+    return 1 if args.preset == "paper" else None

@@ -73,7 +73,10 @@ class Measured:
 
 
 class Progress(Protocol):
-    """Called before and after every part: ``seconds`` is None before, and 0 where the part was there already."""
+    """Called before and after every part: ``seconds`` is None before, and 0 where the part was there already.
+
+    ``done`` counts the parts that are there, whichever process made them.
+    """
 
     def __call__(self, done: int, total: int, name: str, seconds: float | None) -> None: ...
 
@@ -97,17 +100,31 @@ class Store:
         for path in (self.folder, self._work):
             path.mkdir(parents=True, exist_ok=True)
 
-    def complete(self, parts: Sequence[Part], progress: Progress | None = None) -> list[Measured]:
-        """All parts, those that are missing computed. Parts that another run is busy with come last."""
+    def complete(
+        self, parts: Sequence[Part], progress: Progress | None = None, *, patient: bool = True
+    ) -> list[Measured]:
+        """All parts, those that are missing computed. Parts that another run is busy with come last.
+
+        Args:
+          parts: what is to be there.
+          progress: is told.
+          patient: wait for the parts that another run is busy with; they are left out of the result otherwise.
+        """
         results: dict[int, Measured] = {}
         waiting = list(range(len(parts)))
-        for patient in (False, True):
+        paths = [self._path(part) for part in parts]
+
+        def tell(name: str, seconds: float | None) -> None:
+            if progress is not None:
+                progress(sum(path.exists() for path in paths), len(parts), name, seconds)
+
+        for wait in (False, True) if patient else (False,):
             for index in list(waiting):
-                measured = self._complete(parts[index], patient, len(results), len(parts), progress)
+                measured = self._complete(parts[index], wait, tell)
                 if measured is not None:
                     results[index] = measured
                     waiting.remove(index)
-        return [results[index] for index in range(len(parts))]
+        return [results[index] for index in sorted(results)]
 
     def find(self, part: Part) -> Measured | None:
         """A finished part, None where it is missing or damaged."""
@@ -126,22 +143,19 @@ class Store:
         # An experiment that shares the part may call it otherwise.
         return Measured(part.name, part.kind, part.facts["settings"], arrays, facts | {"name": part.name})
 
-    def _complete(self, part: Part, patient: bool, done: int, total: int, progress: Progress | None) -> Measured | None:
+    def _complete(self, part: Part, wait: bool, tell: Callable[[str, float | None], None]) -> Measured | None:
         found = self.find(part)
         if found is None:
-            with self._lock(part, patient) as locked:
+            with self._lock(part, wait) as locked:
                 if not locked:
                     return None
                 found = self.find(part)  # another run may just have finished it
                 if found is None:
-                    if progress is not None:
-                        progress(done, total, part.name, None)
+                    tell(part.name, None)
                     found = self._compute(part)
-                    if progress is not None:
-                        progress(done + 1, total, part.name, found.facts["seconds"])
+                    tell(part.name, found.facts["seconds"])
                     return found
-        if progress is not None:
-            progress(done + 1, total, part.name, 0.0)
+        tell(part.name, 0.0)
         return found
 
     def _compute(self, part: Part) -> Measured:
@@ -175,11 +189,11 @@ class Store:
         return self.folder / f"{part.kind}-{part.key}.json"
 
     @contextmanager
-    def _lock(self, part: Part, patient: bool) -> Iterator[bool]:
+    def _lock(self, part: Part, wait: bool) -> Iterator[bool]:
         """An exclusive lock that ends with the process, however that ends."""
         with open(self._work / f"{part.key}.lock", "w", encoding="utf-8") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | (0 if patient else fcntl.LOCK_NB))
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError:
                 yield False
                 return
