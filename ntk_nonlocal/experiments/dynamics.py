@@ -39,12 +39,14 @@ class Config:
 
 
 def configure(preset: Preset, pictures: Pictures) -> Config:
-    """Quick: 16x16, widths to 256, 100 steps. Full: widths to 512, 1000 steps, 3 draws. Paper: 5."""
+    """Quick: 16x16, widths to 256, 100 steps. Full: widths to 256, 1000 steps, 3 draws. Paper: 512, 5."""
     architectures = ("vanilla_cnn:kernel_size=5", "autoencoder:levels=2")
     if preset == "quick":
         return Config(pictures.picture("smooth", 32), (16, 16), architectures, (16, 64, 256), 2, (1, 10, 100))
-    widths, steps = (16, 32, 64, 128, 256, 512), (1, 3, 10, 30, 100, 300, 1000)
-    return Config(pictures.picture("smooth", 32), (16, 16), architectures, widths, 3 if preset == "full" else 5, steps)
+    widths, seeds = ((16, 32, 64, 128, 256), 3) if preset == "full" else ((16, 32, 64, 128, 256, 512), 5)
+    return Config(
+        pictures.picture("smooth", 32), (16, 16), architectures, widths, seeds, (1, 3, 10, 30, 100, 300, 1000)
+    )
 
 
 def parts(config: Config) -> list[Part]:

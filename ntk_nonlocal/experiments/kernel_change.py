@@ -35,12 +35,12 @@ class Config:
 
 
 def configure(preset: Preset, pictures: Pictures) -> Config:
-    """Quick: 32x32, 16 and 64 channels, 200 steps. Full: widths to 256, 3 draws. Paper: 64x64, widths to 512."""
+    """Quick: 32x32, 16 and 64 channels, 200 steps. Full: widths to 128, 3 draws. Paper: 64x64, widths to 512."""
     if preset == "quick":
         return Config(pictures.picture("smooth", 32), "autoencoder:levels=2", (16, 64), 2, (20, 200), 16)
     if preset == "full":
         picture, steps = pictures.picture("smooth", 32), (10, 50, 200, 1000)
-        return Config(picture, "autoencoder:levels=2", (16, 64, 256), 3, steps, 32)
+        return Config(picture, "autoencoder:levels=2", (16, 64, 128), 3, steps, 32)
     picture = pictures.picture("smooth", 64)
     return Config(picture, "autoencoder:levels=3", (16, 64, 256, 512), 5, (10, 50, 200, 1000, 5000), 32)
 
