@@ -22,7 +22,7 @@ class Interval:
     standard_error: float
 
     def __str__(self) -> str:
-        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        return f"{self.value:.2f}" + (f" [{self.low:.2f}, {self.high:.2f}]" if self.low < self.high else "")
 
     def contains(self, value: float) -> bool:
         """Whether the interval contains a value."""
