@@ -67,8 +67,9 @@ lowest: $(INSTALLED) requirements-lowest.txt
 	build/lowest/bin/python -m pip install -q --disable-pip-version-check --no-deps -r requirements-lowest.txt
 	build/lowest/bin/python -m pip install -q --disable-pip-version-check pytest hypothesis
 	PYTHONPATH=. build/lowest/bin/python -m pytest -q tests/test_architecture.py tests/test_compare.py \
-	    tests/test_denoise.py tests/test_flax.py tests/test_images.py tests/test_lag_window.py tests/test_photos.py \
-	    tests/test_properties.py tests/test_spectrum.py tests/test_training_checkpoint.py tests/test_trajectory.py
+	    tests/test_convolution.py tests/test_denoise.py tests/test_flax.py tests/test_images.py \
+	    tests/test_lag_window.py tests/test_photos.py tests/test_properties.py tests/test_spectrum.py \
+	    tests/test_training_checkpoint.py tests/test_trajectory.py
 
 clean:
 	rm -rf $(VENV) .venv312 build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
