@@ -32,6 +32,7 @@ _QUIET_SHARE = 0.1
 _FEWEST_PATCHES = 64
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as in JPEG
 _HIDDEN_COLOUR = 4.0  # brightness this many times as noisy as the whole; up to 3.4 in photographs that were never JPEG
+_ENOUGH_PIXELS = 64 * 64  # of smaller images the two figures are too rough to be compared
 _CHECKERS = 8  # the two halves of an image are the black and white fields of an 8x8 checkerboard
 
 
@@ -44,11 +45,13 @@ def estimate_sigma(noisy: ArrayLike) -> float:
     Behind JPEG compression within 2.5/255 of the truth from 10/255 to 25/255, at quality 85 and more (90 where colour
     is kept at full resolution).
 
-    Known failures: noise that is correlated between pixels or channels (demosaicing, resizing, JPEG compression below
-    quality 85) reads too low; in an image without noise, fine texture and grain read as noise (up to 3.2/255 in colour,
-    5.6/255 in grey and behind JPEG compression); strong noise that was clipped to [0, 1] reads too low, by 1/255 to
-    3/255 at 50/255; noise that grows with the brightness reads as that of the smoothest parts; images of 32x32 and less
-    give a rough figure.
+    Known failures: noise that is correlated between pixels (demosaicing, resizing, JPEG compression below quality 85)
+    reads too low, noise that all three channels share (tinted grey, grain in the brightness alone) up to 1.7 times too
+    high, from which denoising gains; in an image without noise, fine texture and grain read as noise (up to 3.2/255 in
+    colour, 5.6/255 in grey and behind JPEG compression, 14/255 in strong colours behind it); strong noise that was
+    clipped to [0, 1] reads too low, by 1/255 to 3/255 at 50/255; noise that grows with the brightness reads as that of
+    the smoothest parts; images of 32x32 and less give a rough figure, and behind JPEG compression those below 64x64
+    next to nothing.
 
     Args:
       noisy: shape (H, W) or (H, W, C); uint8, uint16 or float, which may leave [0, 1].
@@ -66,7 +69,7 @@ def estimate_sigma(noisy: ArrayLike) -> float:
     # Clipped values stand at the smallest or largest value of their channel.
     clipped = (image == image.min(axis=(0, 1))) | (image == image.max(axis=(0, 1)))
     whole = _white_noise(image, clipped)
-    if channels != len(_LUMA):
+    if channels != len(_LUMA) or image.shape[0] * image.shape[1] < _ENOUGH_PIXELS:
         return whole
     brightness = _white_noise(image @ _LUMA[:, None], clipped) / float(np.linalg.norm(_LUMA))
     return brightness if brightness > _HIDDEN_COLOUR * whole else whole

@@ -114,6 +114,13 @@ def test_a_clean_jpeg_reads_low(clean, quality):
     assert estimate_sigma(behind_jpeg(clean, 0, quality)) * 255 < 1.5
 
 
+def test_a_small_clean_jpeg_reads_low(clean):
+    for top in range(0, 480, 96):
+        for left in range(0, 480, 96):
+            small = behind_jpeg(clean[top : top + 24, left : left + 24], 0, 90)
+            assert estimate_sigma(small) * 255 < 4
+
+
 def test_strong_jpeg_hides_weak_noise_as_documented(clean):
     assert estimate_sigma(behind_jpeg(clean, 10, 60)) * 255 < 5
 

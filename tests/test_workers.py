@@ -28,6 +28,13 @@ def parts() -> list[Part]:
     return [part for part in module.parts(config) if "width 16 seed" in part.name and "vanilla" in part.name]
 
 
+def wait_for(folder: Path, count: int) -> None:
+    deadline = time.monotonic() + 300
+    while len(list((folder / "parts").glob("*.json"))) < count:
+        assert time.monotonic() < deadline, "the helper has not completed the parts"
+        time.sleep(0.2)
+
+
 @several_cores
 def test_helpers_take_parts_and_leave_everything_as_it_was(tmp_path: Path) -> None:
     store, wanted = Store(tmp_path / "two", Pictures()), parts()
@@ -35,10 +42,7 @@ def test_helpers_take_parts_and_leave_everything_as_it_was(tmp_path: Path) -> No
     budget = memory.budget(None)
     with workers.helpers(2, store, {"dynamics": wanted}, quiet=True):
         assert memory.budget(None) < 0.75 * budget
-        deadline = time.monotonic() + 300
-        while len(list((tmp_path / "two" / "parts").glob("*.json"))) < len(wanted):  # all of them by the helper
-            assert time.monotonic() < deadline, "the helper has not completed the parts"
-            time.sleep(0.2)
+        wait_for(tmp_path / "two", len(wanted))  # all of them by the helper
         together = store.complete(wanted)
     assert memory.budget(None) > 0.75 * budget
     if cores is not None:
@@ -72,8 +76,22 @@ def test_workers_share_cores_not_accelerators(tmp_path: Path, monkeypatch: pytes
     store = Store(tmp_path, Pictures())
     with pytest.raises(ValueError, match="gpu"), workers.helpers(2, store, {}, quiet=True):
         pass
+    before = workers._cores()
     with workers.helpers(None, store, {}, quiet=True):
-        pass
+        assert workers._cores() == before
+
+
+@several_cores
+def test_helpers_import_nothing_from_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "numpy.py").write_text('raise SystemExit("shadowed")')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [path for path in sys.path if path])
+    store, wanted = Store(tmp_path / "out", Pictures()), parts()[:1]
+    with workers.helpers(2, store, {"dynamics": wanted}, quiet=False):
+        wait_for(tmp_path / "out", len(wanted))
+    assert "shadowed" not in capfd.readouterr().err
 
 
 @several_cores

@@ -25,7 +25,8 @@ The folder given by --out receives
   parts/                single measurements, so that nothing is computed twice
 
 Measurements are known by their settings and by the code that makes them: a run that was interrupted, or is repeated
-with other experiments, goes on where the last one ended, to the same bits. Two runs into one folder share the work."""
+with other experiments, goes on where the last one ended, to the same bits on as many cores for each worker. Two runs
+into one folder share the work."""
 
 _EXAMPLES = """\
 examples:

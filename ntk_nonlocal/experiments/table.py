@@ -45,7 +45,7 @@ class Config:
 def configure(preset: Preset, pictures: Pictures) -> Config:
     """Quick: 64x64, 32 channels, 250 steps. Full: 128x128, 32 channels, 2000 steps. Paper: 256x256, 128, 5000."""
     size, width, steps, long_steps, levels = {
-        "quick": (64, 32, 250, 1500, 2),
+        "quick": (64, 32, 250, 3000, 2),
         "full": (128, 32, 2000, 8000, 3),
         "paper": (256, 128, 5000, 20000, 3),
     }[preset]

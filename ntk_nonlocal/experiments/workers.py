@@ -6,7 +6,6 @@ side, on one core each, take 0.6 of the time of one after another (``experiments
 
 from __future__ import annotations
 
-import itertools
 import os
 import pickle
 import signal
@@ -18,7 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ntk_nonlocal.interpret.lag import memory
+from ntk_nonlocal.interpret.inputs import share_memory
 
 from .parts import Part, Progress, Store
 
@@ -69,29 +68,30 @@ def helpers(workers: int | None, store: Store, experiments: dict[str, list[Part]
         return
     import jax
 
-    own, *others = _shares(count)
+    every, (own, *others) = _cores(), _shares(count)
     with ExitStack() as ended:
-        ended.callback(_keep_to, _cores())
+        ended.callback(_keep_to, every)
         _keep_to(own)  # before JAX makes its threads
         if jax.default_backend() == "cpu":
             settings = {name: getattr(jax.config, name) for name in _JAX_SETTINGS}
             task = _Task(store, experiments, count, quiet, settings)
             for cores in others:
-                ended.callback(_end, _start(task, cores))
+                ended.callback(_end, _start(task, cores), quiet)
             _keep_to(own)
-            memory.divide(count)
-            ended.callback(memory.divide, 1)
-        elif workers is not None:
-            raise ValueError(
-                f"--workers {workers} shares CPU cores, and JAX computes on {jax.default_backend()}; give 1"
-            )
+            share_memory(count)
+            ended.callback(share_memory, 1)
+        elif workers is None:
+            _keep_to(every)
+        else:
+            backend = jax.default_backend()
+            raise ValueError(f"--workers {workers} shares CPU cores, and JAX computes on {backend}; give 1")
         yield
 
 
 def _start(task: _Task, cores: list[int]) -> subprocess.Popen[bytes]:
     # Its standard input stays open as long as this process lives.
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-c", _HELP]
+    command = [sys.executable, "-P", "-c", _HELP]  # -P: nothing is imported from the current folder
     _keep_to(cores)  # inherited, so that it holds before the libraries make threads
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment)
     assert process.stdin is not None
@@ -101,11 +101,12 @@ def _start(task: _Task, cores: list[int]) -> subprocess.Popen[bytes]:
     return process
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], quiet: bool) -> None:
     assert process.stdin is not None
     with suppress(BrokenPipeError):
         process.stdin.close()
-    process.wait()
+    if process.wait() != 0 and not quiet:
+        print("ntk-nonlocal reproduce: a worker had ended early; its work was done here", file=sys.stderr)
 
 
 def help_out() -> None:
@@ -117,7 +118,7 @@ def help_out() -> None:
 
     for name, value in task.jax_settings.items():
         jax.config.update(name, value)
-    memory.divide(task.workers)
+    share_memory(task.workers)
     for name, parts in task.experiments.items():
         task.store.complete(parts, None if task.quiet else print_progress(name), patient=False)
 
@@ -151,7 +152,7 @@ def _keep_to(cores: Sequence[int]) -> None:
 
 
 def _shares(workers: int) -> list[list[int]]:
-    """Neighbouring cores for every worker."""
+    """Neighbouring cores for every worker, as many for each: their number decides the last bits of a result."""
     cores = _cores()
-    ends = [round(len(cores) * index / workers) for index in range(workers + 1)]
-    return [cores[begin:end] for begin, end in itertools.pairwise(ends)]
+    each = len(cores) // workers
+    return [cores[index * each : (index + 1) * each] for index in range(workers)]

@@ -103,7 +103,7 @@ class FlaxNetwork:
           params: from ``init``, or trained.
           network_input: the image that the network is fed.
           reverse_mode: on a CPU ``jax.grad`` and ``jax.vjp`` take the gradient with respect to the weights faster
-            (``interpret.convolution``); JAX then refuses ``jax.jvp`` and what is built on it.
+            (``interpret.convolution``); JAX then refuses its forward mode (``jax.jvp``, ``jax.jacfwd``).
 
         Raises:
           ValueError: an input that is not a finite image or does not fit, or parameters of another network.

@@ -40,8 +40,17 @@ def checked_input(network_input: ArrayLike) -> Array:
     return jnp.asarray(given)
 
 
+_processes = 1
+
+
+def share_memory(processes: int) -> None:
+    """From now on this process leaves room for others that do the same: its part of what is free is available to it."""
+    global _processes
+    _processes = processes
+
+
 def available_memory() -> int | None:
-    """Bytes free for arrays on the default device, None where that cannot be found out."""
+    """Bytes that this process may take for arrays on the default device, None where that cannot be found out."""
     device = jax.local_devices()[0]
     if device.platform != "cpu":
         statistics = device.memory_stats() or {}
@@ -61,4 +70,4 @@ def available_memory() -> int | None:
         amounts.append(limit_in_group - int((group / "memory.current").read_text()))
     except (OSError, ValueError):  # no container, or one without a limit ("max")
         pass
-    return min(amounts) if amounts else None
+    return min(amounts) // _processes if amounts else None

@@ -25,21 +25,12 @@ _BEYOND_CACHE = 1.35
 _OVERHEAD = 1 << 15
 
 
-_processes = 1
-
-
-def divide(processes: int) -> None:
-    """From now on this process leaves room for others: its budget is that share of what it would be."""
-    global _processes
-    _processes = processes
-
-
 def budget(given: int | None) -> int:
-    """The bytes that may be used: those given, or half of what is free, divided by the processes that share it."""
+    """The bytes that may be used: those given, or half of what is free."""
     if given is not None:
         return given
     free = available_memory()
-    return int((8 << 30 if free is None else free) * _SHARE / _processes)
+    return (4 << 30) if free is None else int(_SHARE * free)
 
 
 def report(what: str, needed_bytes: int, free: int) -> None:
