@@ -102,6 +102,12 @@ def find(results: Results, picture: str, architecture: str, source: str, method:
     return found[0] if found else None
 
 
+def _longest(results: Results, picture: str, source: str) -> Measured:
+    """The long training of the autoencoder by Adam."""
+    auto, steps = results.config["architectures"][0], results.config["long_steps"]
+    return results.one("training", name=picture, architecture=auto, input=source, optimizer="adam", steps=steps)
+
+
 def quality(part: Measured) -> tuple[float, float]:
     """PSNR after the last step and after the best one (theory and Nystrom have no last step: the best one, twice)."""
     best = float(np.max(part["psnr"]))
@@ -153,11 +159,7 @@ def summarise(results: Results) -> list[Verdict]:
     )
     gains = {}
     longest = {
-        (picture, source): results.one(
-            "training", name=picture, architecture=auto, input=source, optimizer="adam", steps=config["long_steps"]
-        )
-        for picture in (smooth, texture)
-        for source in _INPUTS
+        (picture, source): _longest(results, picture, source) for picture in (smooth, texture) for source in _INPUTS
     }
     for picture in (smooth, texture):
         others = [
@@ -215,7 +217,7 @@ def _draw_images(results: Results, picture: str, folder: Path, name: str) -> str
 
 
 def _draw_numbers(results: Results, folder: Path) -> str:
-    """A dot for the last step and a tick for the best one, the poster's in grey."""
+    """Dots for the last step, ticks for the best one, stars for that of the long training, the poster's in grey."""
     rows = [(m, a) for a in results.config["architectures"] for m in ("gd", "adam", "theory")]
     rows.append(("nystrom", results.config["architectures"][2]))
     places = np.arange(len(rows))[::-1]
@@ -228,10 +230,14 @@ def _draw_numbers(results: Results, folder: Path) -> str:
                 last, best = zip(*(quality(part) for part in parts_ if part is not None), strict=True)
                 axis.plot(last, places, MARKERS[index], color=SEQUENCE[index], label=f"{picture}, last step")
                 axis.plot(best, places, "|", ms=9, color=SEQUENCE[index], label=f"{picture}, best step")
+                long = quality(_longest(results, picture, source))[1]
+                label = f"{picture}, best of {results.config['long_steps']}"
+                place = places[rows.index(("adam", results.config["architectures"][0]))]
+                axis.plot(long, place, "*", ms=8, color=SEQUENCE[index], label=label)
             poster = [POSTER_PSNR.get((source, m, a.partition(":")[0]), np.nan) for m, a in rows]
             axis.plot(poster, places, "D", color=GREY, mfc="none", label="poster, House 256x256")
             axis.set_title(f"from {LABELS[source]}", color=BLACK)
             axis.set_xlabel("PSNR [dB]")
             axis.set_yticks(places, labels)
-        drawn.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+        drawn.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return "table-psnr"
