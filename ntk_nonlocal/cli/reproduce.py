@@ -66,8 +66,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     add(
         "--workers", type=parsing.whole_number(1), metavar="N",
-        help="processes that share the work, each on cores of its own (default: 2 on a CPU; 1 on a GPU, and for paper, "
-        "which needs the memory)",
+        help="processes that share the work, each on cores of its own (default: 2 for full on a CPU, 1 otherwise)",
     )  # fmt: skip
     add("--json", action="store_true", help="print the verdicts as one JSON document instead of lines")
     add("--draw", action="store_true", help="compute nothing: verdicts, figures and report from the results in --out")
@@ -163,5 +162,5 @@ def _workers(args: argparse.Namespace) -> int | None:
         if args.workers > most_workers():
             raise ValueError(f"--workers {args.workers}: there are {most_workers()} cores; every worker needs one")
         return int(args.workers)
-    # Images of 256x256 need all the memory.
-    return 1 if args.preset == "paper" else None
+    # Most of quick is compiling, which uses all cores anyway; the images of paper need all the memory.
+    return None if args.preset == "full" else 1

@@ -1,7 +1,8 @@
 """Processes that share the measurements of a run, each on cores of its own.
 
 The networks of the paper are small: a training is hardly faster on two cores than on one, so that two trainings side by
-side, on one core each, take 0.6 of the time of one after another (``experiments/bench_workers.py``).
+side, on one core each, take 0.6 of the time of one after another once they are compiled
+(``experiments/bench_workers.py``).
 """
 
 from __future__ import annotations
