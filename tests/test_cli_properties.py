@@ -50,6 +50,7 @@ BAD: dict[tuple[str, str], st.SearchStrategy[str]] = {
     ("reproduce", "name"): NO_WORD,
     ("reproduce", "preset"): NO_WORD,
     ("reproduce", "data"): st.sampled_from(["missing", "text.png", "."]),
+    ("reproduce", "workers"): NO_INTEGER,
     ("reproduce", "out"): st.sampled_from(["text.png", "text.png/deeper", "\0"]),
 }  # fmt: skip
 # Valid commands as they stand; what they would compute is never reached.
