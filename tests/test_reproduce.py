@@ -85,12 +85,12 @@ def _small_dynamics(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_run_gives_results_figures_and_a_page_and_draws_them_again_from_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _small_dynamics(monkeypatch)
     assert main(["reproduce", "dynamics", "--out", str(tmp_path / "out")]) == 0
     out = tmp_path / "out"
-    output = capfd.readouterr()
+    output = capsys.readouterr()
     assert "claim 1" in output.out and "12/12" in output.err
     content = json.loads((out / "dynamics.json").read_text())
     assert content["command"] == "ntk-nonlocal reproduce dynamics --preset quick"

@@ -167,8 +167,9 @@ def summarise(results: Results) -> list[Verdict]:
             for architecture in config["architectures"]
             for method in ("gd", "theory", "nystrom")
         ]
-        adams = [quality(longest[picture, source])[1] for source in _INPUTS]
-        gains[picture] = max(adams + [best(picture, auto, s, "adam") for s in _INPUTS]) - float(np.nanmax(others))
+        # The shorter trainings are the beginnings of these.
+        adam = max(quality(longest[picture, source])[1] for source in _INPUTS)
+        gains[picture] = adam - float(np.nanmax(others))
     outcome = "contradicted"
     if gains[smooth] > gains[texture]:
         outcome = "holds" if gains[smooth] > 0 > gains[texture] else "holds in part"
