@@ -66,10 +66,10 @@ lowest: $(INSTALLED) requirements-lowest.txt
 	$(BIN)/python -m venv build/lowest
 	build/lowest/bin/python -m pip install -q --disable-pip-version-check --no-deps -r requirements-lowest.txt
 	build/lowest/bin/python -m pip install -q --disable-pip-version-check pytest hypothesis
-	PYTHONPATH=. build/lowest/bin/python -m pytest -q tests/test_architecture.py tests/test_compare.py \
-	    tests/test_convolution.py tests/test_denoise.py tests/test_flax.py tests/test_images.py \
-	    tests/test_lag_window.py tests/test_photos.py tests/test_properties.py tests/test_spectrum.py \
-	    tests/test_training_checkpoint.py tests/test_trajectory.py
+	PYTHONPATH=. build/lowest/bin/python -m pytest -q tests/architecture/test_architecture.py tests/reproduce/test_compare.py \
+	    tests/networks/test_convolution.py tests/denoisers/test_denoise.py tests/networks/test_flax.py tests/images/test_images.py \
+	    tests/kernels/test_lag_window.py tests/images/photos/test_photos.py tests/test_properties.py tests/linalg/test_eigen.py \
+	    tests/networks/test_checkpoint.py tests/dynamics/test_trajectory.py
 
 clean:
 	rm -rf $(VENV) .venv312 build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

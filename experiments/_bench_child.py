@@ -96,8 +96,8 @@ def calls(spec: Spec) -> dict[str, Any]:
 def kept(spec: Spec) -> dict[str, Any]:
     """Stages "kernel" (slices kept), "first product", "further product" and their sum "total"."""
     from ntk_nonlocal.architecture import parse_architecture
-    from ntk_nonlocal.interpret.inputs import available_memory
-    from ntk_nonlocal.interpret.kernel import tangent_kernel
+    from ntk_nonlocal.kernels import tangent_kernel
+    from ntk_nonlocal.memory import available_memory
 
     _, images, columns = _ready(spec)
     free = available_memory()
@@ -128,8 +128,8 @@ def error(spec: Spec) -> dict[str, Any]:
     import jax
 
     from ntk_nonlocal.architecture import parse_architecture
-    from ntk_nonlocal.interpret.kernel import tangent_kernel
-    from ntk_nonlocal.interpret.stax import exact_kernel
+    from ntk_nonlocal.kernels import tangent_kernel
+    from ntk_nonlocal.kernels.oracle.stax import exact_kernel
 
     architecture, image = parse_architecture(spec.architecture), images_of(spec.side, 1)[0]
 
@@ -168,7 +168,7 @@ def limits(spec: Spec) -> dict[str, Any]:
     import jax.numpy as jnp
 
     from ntk_nonlocal.architecture import parse_architecture
-    from ntk_nonlocal.interpret.kernel import tangent_kernel
+    from ntk_nonlocal.kernels import tangent_kernel
 
     timed = calls(spec)
     op: Any = tangent_kernel(parse_architecture(spec.architecture), images_of(spec.side, 1)[0], memory_plan="recompute")
@@ -268,7 +268,7 @@ def _ready(spec: Spec) -> tuple[Run, list[np.ndarray[Any, Any]], np.ndarray[Any,
 
 def run_engine(spec: Spec) -> Run:
     from ntk_nonlocal.architecture import parse_architecture
-    from ntk_nonlocal.interpret.kernel import tangent_kernel
+    from ntk_nonlocal.kernels import tangent_kernel
 
     def run(image: Any, columns: Any) -> Any:
         op = tangent_kernel(
@@ -289,8 +289,8 @@ def run_neural_tangents(spec: Spec) -> Run:
     import jax.numpy as jnp
 
     from ntk_nonlocal.architecture import parse_architecture
-    from ntk_nonlocal.interpret import neural_tangents
-    from ntk_nonlocal.interpret.stax import to_stax
+    from ntk_nonlocal.kernels import to_stax
+    from ntk_nonlocal.kernels.oracle import neural_tangents
 
     neural_tangents.stax()
     pixels = spec.side**2
@@ -321,8 +321,7 @@ def pair_layers(architecture: str, side: int, window: int | None = None) -> int:
 
 def _resolutions(layer: Any, side: int) -> Iterator[int]:
     """The side of the image behind every nonlinearity."""
-    from ntk_nonlocal.architecture import Concat, Nonlinearity, Serial, Sum
-    from ntk_nonlocal.architecture.layers import Signal
+    from ntk_nonlocal.architecture import Concat, Nonlinearity, Serial, Signal, Sum
 
     if isinstance(layer, Serial):
         for inner in layer.layers:

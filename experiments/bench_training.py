@@ -23,7 +23,7 @@ import numpy as np
 
 import ntk_nonlocal as nnl
 from ntk_nonlocal.architecture import convolutions
-from ntk_nonlocal.interpret.flax import parameters_at
+from ntk_nonlocal.networks import parameters_at
 from ntk_nonlocal.results import atomic_file, environment, read_json, write_json
 
 RESULTS = Path(__file__).parent / "results" / "bench_training.json"
@@ -95,7 +95,7 @@ def measure(torch: Any, side: int, width: int, repeats: int) -> dict[str, Any]:
     clean = np.asarray(nnl.crop(nnl.example_image(256), side), np.float32)
     noisy = np.asarray(nnl.add_noise(clean, 25 / 255), np.float32)
     fed = np.asarray(nnl.noise_input((side, side), 3), np.float32)
-    network = nnl.to_flax(nnl.autoencoder(levels=3), width=width, out_channels=3, parametrisation="standard")
+    network = nnl.to_flax(nnl.autoencoder(levels=3), width=width, out_channels=3, parameterization="standard")
     params = network.init(jax.random.key(0), fed)
     expected = np.asarray(network.apply(params, fed))
     sides: dict[str, Any] = {"ntk-nonlocal": Ours(network, fed, noisy, params)}

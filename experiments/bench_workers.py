@@ -17,10 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from ntk_nonlocal.experiments.measures.training import Training, training
-from ntk_nonlocal.experiments.parts import Part, Store
-from ntk_nonlocal.experiments.pictures import Pictures
-from ntk_nonlocal.experiments.workers import helpers, most_workers
+from ntk_nonlocal.reproduce import Pictures, Store, helpers, most_workers
+from ntk_nonlocal.reproduce.measures.training import Training, training
+from ntk_nonlocal.reproduce.parts import Part
 from ntk_nonlocal.results import atomic_file, environment, write_json
 
 RESULTS = Path(__file__).parent / "results" / "bench_workers.json"

@@ -18,7 +18,7 @@ import numpy as np
 from _by_picture import Entry, Picture, run
 from denoise_table import IMAGES
 
-from ntk_nonlocal.filters.denoise import denoise
+from ntk_nonlocal.denoisers import denoise
 from ntk_nonlocal.images import add_noise, psnr
 
 RESULTS = Path(__file__).parent / "results" / "denoise_prior.json"

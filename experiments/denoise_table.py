@@ -42,7 +42,7 @@ METHODS = ("noisy", "nlm", "tv", "ntk", "bm3d", "ntk fast", "ntk blind")
 
 def clean_image(name: str, data: Path) -> Any:
     """One of ``IMAGES``, float64 in [0, 1]."""
-    from ntk_nonlocal.photos import read_photo
+    from ntk_nonlocal.images import read_photo
 
     file = IMAGES[name]
     if file is None:
@@ -52,8 +52,8 @@ def clean_image(name: str, data: Path) -> Any:
 
 def measure(name: str, data: Path, sigma: int, method: str) -> dict[str, Any]:
     """One entry of the table."""
-    from ntk_nonlocal.filters.closed_form import BEST, closed_form
-    from ntk_nonlocal.filters.denoise import denoise
+    from ntk_nonlocal.denoisers import denoise
+    from ntk_nonlocal.denoisers.ntk import BEST, closed_form
 
     clean = clean_image(name, data)
     noisy = add_noise(clean, sigma / 255)

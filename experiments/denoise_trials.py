@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ntk_nonlocal.filters.closed_form import BEST, FAST, Branch, closed_form
-from ntk_nonlocal.filters.denoise import denoise
+from ntk_nonlocal.denoisers import denoise
+from ntk_nonlocal.denoisers.ntk import BEST, FAST, Branch, closed_form
 from ntk_nonlocal.images import add_noise, crop, example_image, psnr
 from ntk_nonlocal.results import environment, read_json, write_json
 
@@ -53,7 +53,7 @@ def images(data: Path) -> dict[str, Any]:
     """The development crops, float64 in [0, 1]."""
     from skimage.data import coffee
 
-    from ntk_nonlocal.photos import read_photo
+    from ntk_nonlocal.images import read_photo
 
     found = {name: crop(read_photo(data / file).image, SIZE, center=at) for name, (file, at) in CENTRES.items()}
     found["astronaut"] = crop(example_image(), SIZE, center=(84, 234))

@@ -17,9 +17,8 @@ import numpy as np
 from _by_picture import Entry, Picture, run
 from PIL import Image
 
-from ntk_nonlocal.filters.denoise import denoise
-from ntk_nonlocal.images import psnr
-from ntk_nonlocal.noise import estimate_sigma
+from ntk_nonlocal.denoisers import denoise
+from ntk_nonlocal.images import estimate_sigma, psnr
 
 RESULTS = Path(__file__).parent / "results" / "denoise_unusual.json"
 SIDE = 128

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import ntk_nonlocal as nnl
-from ntk_nonlocal.filters.stopping import choose_step, monte_carlo_sure
+from ntk_nonlocal.dynamics import choose_step, monte_carlo_sure
 from ntk_nonlocal.results import atomic_file, environment, write_json
 
 SIZE = 32

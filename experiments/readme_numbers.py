@@ -100,7 +100,7 @@ def claims() -> str:
     verdicts = [verdict for path in paths.values() for verdict in read_json(path)["verdicts"]]
     outcomes = sorted({verdict["outcome"] for verdict in verdicts})
     lines = [f"| claim of the paper | {' | '.join(outcomes)} |", "| --- " * (1 + len(outcomes)) + "|"]
-    from ntk_nonlocal.experiments.published import CLAIMS
+    from ntk_nonlocal.reproduce.published import CLAIMS
 
     for number, claim in CLAIMS.items():
         own = [verdict["outcome"] for verdict in verdicts if verdict["claim"] == number]

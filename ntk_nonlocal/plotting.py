@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .results import atomic_file
+from ntk_nonlocal.results import atomic_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -64,7 +64,7 @@ def test_what_pages_ask_for_is_filled_in() -> None:
 
 
 def test_the_claims_page_has_the_claims_of_the_package() -> None:
-    from ntk_nonlocal.experiments.published import CLAIMS
+    from ntk_nonlocal.reproduce.published import CLAIMS
 
     items = re.findall(r"(?m)^\d\. .*(?:\n   .*)*", TEXTS["claims.md"])
     assert len(items) == len(CLAIMS)

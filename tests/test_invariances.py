@@ -84,7 +84,7 @@ def test_residuals_never_grow_at_allowed_step_sizes(seed: int, step_size: float,
     size = _output_size(seed)
     y = np.random.default_rng(seed).normal(size=(*size, 2))
     steps = [0, 1, 2, 3, 5, 10, 30, 100, 1000]
-    estimates = np.asarray(nnl.gradient_descent(nnl.DenseKernel(_kernel(seed), size), y, steps, step_size))
+    estimates = np.asarray(nnl.gradient_descent(nnl.DenseOperator(_kernel(seed), size), y, steps, step_size))
     residuals = np.linalg.norm((estimates - y).reshape(len(steps), -1), axis=1)
     assert (np.diff(residuals) <= 1e-9 * residuals[0]).all()
     assert residuals[0] == pytest.approx(np.linalg.norm(y))

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import ntk_nonlocal as nnl
-from ntk_nonlocal.experiments.compare import Comparison
+from ntk_nonlocal.reproduce import Comparison
 
 IMAGE = nnl.example_image(16)
 
@@ -52,7 +52,7 @@ def test_architectures_and_kernels_show_what_they_are() -> None:
     tags = _Tags(architecture._repr_html_())
     assert tags.seen.count("code") == repr(architecture).count("Conv(") + repr(architecture).count("Relu()") + 3
     assert "8 x 8" in nnl.tangent_kernel(nnl.vanilla_cnn(3), IMAGE[:8, :8].astype("float32"))._repr_html_()
-    pairs = nnl.eigenpairs(nnl.DenseKernel(np.diag(np.arange(1.0, 17.0, dtype="float32")), (4, 4)), 5)
+    pairs = nnl.eigenpairs(nnl.DenseOperator(np.diag(np.arange(1.0, 17.0, dtype="float32")), (4, 4)), 5)
     assert repr(pairs).startswith("Eigenpairs(5 of 16: 16, 15, 14, 13, ...; residuals to ")
 
 

@@ -38,8 +38,8 @@ def params() -> Any:
 
 
 @functools.cache
-def kernel() -> nnl.DenseKernel:
-    return nnl.DenseKernel(np.eye(PIXELS**2, dtype=np.float32), (PIXELS, PIXELS))
+def kernel() -> nnl.DenseOperator:
+    return nnl.DenseOperator(np.eye(PIXELS**2, dtype=np.float32), (PIXELS, PIXELS))
 
 
 # What cannot be meant, by what is asked for. Objects of other kinds are in all of them.
@@ -184,7 +184,7 @@ CALLS: dict[str, Call] = {
     ),
     "to_flax": call(
         nnl.to_flax, architecture=("architecture", ARCHITECTURE), width=("count", 8), out_channels=("count", 1),
-        parametrisation=("word", "ntk"),
+        parameterization=("word", "ntk"),
     ),
     "to_flax.init": call(NETWORK.init, key=("key", jax.random.key(0)), network_input=("input", IMAGE)),
     "to_flax.apply": call(NETWORK.apply, params=("params", params), network_input=("input", IMAGE)),
@@ -203,14 +203,14 @@ CALLS: dict[str, Call] = {
     "standard_layer_weights": call(
         nnl.standard_layer_weights, architecture=("layer", ARCHITECTURE), width=("count?", 8), in_channels=("count", 2)
     ),
-    "KernelOperator": call(lambda v: kernel() @ v, v=("vector", np.ones(PIXELS**2))),
-    "KernelOperator.rows": call(lambda pixels: kernel().rows(pixels), pixels=("pixels", [0])),
-    "DenseKernel": call(
-        lambda matrix, image_shape: nnl.DenseKernel(matrix, image_shape) @ np.ones(4, np.float32),
+    "LinearOperator": call(lambda v: kernel() @ v, v=("vector", np.ones(PIXELS**2))),
+    "LinearOperator.rows": call(lambda pixels: kernel().rows(pixels), pixels=("pixels", [0])),
+    "DenseOperator": call(
+        lambda matrix, image_shape: nnl.DenseOperator(matrix, image_shape) @ np.ones(4, np.float32),
         matrix=("matrix", np.eye(4)), image_shape=("shape", (2, 2)),
     ),
-    "ScaledKernel": call(
-        lambda op, left: nnl.ScaledKernel(op, left, np.ones(PIXELS**2)) @ np.ones(PIXELS**2, np.float32),
+    "ScaledOperator": call(
+        lambda op, left: nnl.ScaledOperator(op, left, np.ones(PIXELS**2)) @ np.ones(PIXELS**2, np.float32),
         op=("operator", kernel), left=("vector", np.ones(PIXELS**2)),
     ),
     "gradient_descent": call(nnl.gradient_descent, **_DESCENT),

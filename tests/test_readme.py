@@ -12,8 +12,8 @@ import pytest
 
 import ntk_nonlocal as nnl
 from ntk_nonlocal import results
-from ntk_nonlocal.experiments.compare import CompareSettings
-from ntk_nonlocal.interpret import neural_tangents
+from ntk_nonlocal.kernels.oracle import neural_tangents
+from ntk_nonlocal.reproduce import CompareSettings
 
 _ROOT = Path(__file__).parent.parent
 _README = _ROOT / "README.md"

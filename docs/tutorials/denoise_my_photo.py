@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import ntk_nonlocal as nnl
-from ntk_nonlocal.filters.denoise_figure import draw_side_by_side
+from ntk_nonlocal.denoisers import draw_side_by_side
 
 # So that this page runs as it stands, it first makes a photograph of its own: a part of the bundled portrait, with
 # noise of standard deviation 20 in 8-bit units. `sigma` lives on the scale of the image, [0, 1]. A file cannot hold

@@ -11,7 +11,7 @@ import numpy as np
 
 import ntk_nonlocal as nnl
 from ntk_nonlocal import plotting
-from ntk_nonlocal.analysis import relative_distance
+from ntk_nonlocal.linalg import relative_distance
 
 size = int(sys.argv[1]) if len(sys.argv) > 1 else 32  # pixels on a side
 

@@ -14,9 +14,10 @@ import numpy as np
 
 import ntk_nonlocal as nnl
 from ntk_nonlocal import plotting
-from ntk_nonlocal.analysis import relative_distance
-from ntk_nonlocal.interpret import flax, neural_tangents, stax
-from ntk_nonlocal.interpret.lag import Dual, dual, lag_rule
+from ntk_nonlocal.kernels import Dual, dual, lag_rule
+from ntk_nonlocal.kernels.oracle import neural_tangents, stax
+from ntk_nonlocal.linalg import relative_distance
+from ntk_nonlocal.networks import finite as flax
 
 size = int(sys.argv[1]) if len(sys.argv) > 1 else 16  # pixels on a side
 

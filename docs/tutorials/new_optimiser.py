@@ -13,17 +13,17 @@ import optax
 
 import ntk_nonlocal as nnl
 from ntk_nonlocal import plotting
-from ntk_nonlocal.analysis import alignment
+from ntk_nonlocal.linalg import alignment
 
 size = int(sys.argv[1]) if len(sys.argv) > 1 else 32  # pixels on a side
 steps = 200
 clean = nnl.crop(nnl.example_image(256), size, center=(60, 112)).astype("float32")
 noisy = nnl.add_noise(clean, sigma=25 / 255)
 
-# The network is fed random numbers, as in the deep image prior, in the parametrisation that practitioners use.
+# The network is fed random numbers, as in the deep image prior, in the parameterization that practitioners use.
 
 description = sys.argv[2] if len(sys.argv) > 2 else "autoencoder:levels=2"
-network = nnl.to_flax(nnl.parse_architecture(description), width=64, out_channels=3, parametrisation="standard")
+network = nnl.to_flax(nnl.parse_architecture(description), width=64, out_channels=3, parameterization="standard")
 fed = nnl.noise_input((size, size), channels=32, scale=0.5)
 params = network.init(jax.random.key(0), fed)
 before = nnl.empirical_kernel(network, params, fed)
@@ -38,7 +38,7 @@ results = {}
 
 def measure(name, output, kernel):
     weights = np.asarray(kernel.rows([row * size + column])[0]).reshape(size, size)
-    turned = alignment(before, kernel, centred=True, probes=16)
+    turned = alignment(before, kernel, centered=True, probes=16)
     results[name] = {"output": output, "psnr": nnl.psnr(output, clean), "alignment": turned.value}
     results[name]["weights"] = weights - weights.mean()
     print(f"{name}: {results[name]['psnr']:.2f} dB, alignment {turned}")

@@ -1,48 +1,5 @@
-"""The description of an architecture: layers, their validation, and the named ones."""
+"""The description of an architecture: layers, one walk over them, validation, and the named ones."""
 
-from .layers import (
-    ArchitectureError,
-    Concat,
-    Conv,
-    Downsample,
-    Erf,
-    Layer,
-    LeakyRelu,
-    Nonlinearity,
-    Rbf,
-    Relu,
-    Serial,
-    Signal,
-    Sum,
-    Upsample,
-)
-from .named import NAMED, autoencoder, cnn, parse_architecture, unet, vanilla_cnn
-from .validation import PlacedConv, as_serial, check_network, convolutions, output_signal
+import lazy_loader
 
-__all__ = [
-    "NAMED",
-    "ArchitectureError",
-    "Concat",
-    "Conv",
-    "Downsample",
-    "Erf",
-    "Layer",
-    "LeakyRelu",
-    "Nonlinearity",
-    "PlacedConv",
-    "Rbf",
-    "Relu",
-    "Serial",
-    "Signal",
-    "Sum",
-    "Upsample",
-    "as_serial",
-    "autoencoder",
-    "check_network",
-    "cnn",
-    "convolutions",
-    "output_signal",
-    "parse_architecture",
-    "unet",
-    "vanilla_cnn",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,8 +1,8 @@
 """The layers an architecture is described with.
 
 A layer here is a frozen, hashable, printable description and nothing else. What it means is registered
-elsewhere, once for each meaning: in ``ntk_nonlocal.interpret.stax`` (the neural-tangents triple),
-``ntk_nonlocal.interpret.flax`` (the finite network) and ``ntk_nonlocal.interpret.lag`` (the exact kernel).
+elsewhere, once for each meaning: in ``ntk_nonlocal.kernels.oracle.stax`` (the neural-tangents triple),
+``ntk_nonlocal.networks.finite`` (the finite network) and ``ntk_nonlocal.kernels`` (the exact kernel).
 
 What a layer does to the *signal* that validation follows (its resolution, its channels in multiples of the
 width, and whether it is Gaussian in the infinite-width limit) is the method :meth:`Layer.propagate`.
@@ -17,7 +17,7 @@ from fractions import Fraction
 from numbers import Real
 from typing import Literal
 
-from ..checks import choice, whole
+from ntk_nonlocal.checks import choice, whole
 
 SQRT2 = math.sqrt(2.0)
 

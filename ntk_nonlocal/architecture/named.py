@@ -7,7 +7,8 @@ import typing
 from collections.abc import Callable
 from typing import Any, Literal
 
-from ..checks import nearest, whole
+from ntk_nonlocal.checks import nearest, whole
+
 from .layers import Concat, Conv, Downsample, Layer, Relu, Serial, Upsample
 
 DownMethod = Literal["average", "stride"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from . import parsing
 
 if TYPE_CHECKING:
-    from ntk_nonlocal.experiments.compare import Comparison
+    from ntk_nonlocal.reproduce import Comparison
 
 _DESCRIPTION = """\
 Adds noise to an image and denoises it in three ways, each from two network inputs:
@@ -87,8 +87,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; raises ValueError on bad input, before long work."""
-    from ntk_nonlocal.experiments.compare import CompareSettings, Comparison
-    from ntk_nonlocal.experiments.compare_figures import draw_comparison
+    from ntk_nonlocal.reproduce import CompareSettings, Comparison, draw_comparison
     from ntk_nonlocal.results import plain
 
     from .progress import Progress
@@ -134,7 +133,7 @@ def _clean_image(args: argparse.Namespace) -> Any:
         raise ValueError(f"--crop must be at least 8x8 pixels, got {height}x{width}")
     if args.image is None:
         return crop(example_image(_EXAMPLE_SIZE), args.crop, center=args.center or _EXAMPLE_CENTRE)
-    from ntk_nonlocal.photos import read_photo
+    from ntk_nonlocal.images import read_photo
 
     return crop(read_photo(args.image).image, args.crop, center=args.center)
 

@@ -28,7 +28,7 @@ class PrintCompletion(argparse.Action):
         import shtab
 
         from ntk_nonlocal.architecture import NAMED
-        from ntk_nonlocal.experiments.catalogue import MODULES
+        from ntk_nonlocal.reproduce import MODULES
 
         for command in subcommands(parser).values():
             for action in command._actions:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from . import parsing
 
 if TYPE_CHECKING:
-    from ntk_nonlocal.filters.denoise import Denoised
-    from ntk_nonlocal.photos import Photo
+    from ntk_nonlocal.denoisers import Denoised
+    from ntk_nonlocal.images import Photo
 
 _METHODS = ("ntk", "nlm", "tv", "bm3d", "gd", "adam")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
@@ -79,8 +79,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; raises ValueError on bad input, before long work."""
-    from ntk_nonlocal.filters.methods import require_bm3d
-    from ntk_nonlocal.photos import read_photo
+    from ntk_nonlocal.denoisers import require_bm3d
+    from ntk_nonlocal.images import read_photo
 
     from .progress import Progress
 
@@ -108,8 +108,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _one(photo: Photo, target: Path, figure: Path | None, args: argparse.Namespace, progress: Any) -> None:
-    from ntk_nonlocal.filters.denoise import denoise
-    from ntk_nonlocal.photos import check_writable, write_photo
+    from ntk_nonlocal.denoisers import denoise
+    from ntk_nonlocal.images import check_writable, write_photo
 
     check_writable(target, photo)
     begin = time.perf_counter()
@@ -132,7 +132,7 @@ def _one(photo: Photo, target: Path, figure: Path | None, args: argparse.Namespa
             file=sys.stderr,
         )
     if figure is not None:
-        from ntk_nonlocal.filters.denoise_figure import draw_side_by_side
+        from ntk_nonlocal.denoisers import draw_side_by_side
 
         draw_side_by_side(photo.image, result, figure)
     if args.json:
@@ -184,7 +184,7 @@ def _jobs(images: list[Path], output: Path) -> list[tuple[Path, Path]]:
     Raises:
       ValueError: a missing file or folder, nothing to do, two images of one name, or an output over an input.
     """
-    from ntk_nonlocal.photos import check_writable
+    from ntk_nonlocal.images import check_writable
 
     sources: list[Path] = []
     for image in images:

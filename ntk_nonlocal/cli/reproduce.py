@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from . import parsing
 
 if TYPE_CHECKING:
-    from ntk_nonlocal.experiments.experiment import Verdict
+    from ntk_nonlocal.reproduce import Verdict
 
 _DESCRIPTION = """\
 Computes the experiments of the paper (Tachella, Tang and Davies, CVPR 2021) and says of every claim whether it holds.
@@ -41,7 +41,7 @@ grass that scikit-image ships play their parts."""
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Adds the command and its options."""
-    from ntk_nonlocal.experiments.catalogue import MODULES
+    from ntk_nonlocal.reproduce import MODULES
 
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "reproduce",
@@ -75,12 +75,17 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
-    from ntk_nonlocal.experiments import catalogue
-    from ntk_nonlocal.experiments.experiment import load, measure, save
-    from ntk_nonlocal.experiments.parts import Store
-    from ntk_nonlocal.experiments.pictures import Pictures
-    from ntk_nonlocal.experiments.report import write_report
-    from ntk_nonlocal.experiments.workers import helpers, print_progress
+    from ntk_nonlocal.reproduce import (
+        Pictures,
+        Store,
+        catalogue,
+        helpers,
+        load,
+        measure,
+        print_progress,
+        save,
+        write_report,
+    )
 
     names = list(catalogue.MODULES) if args.name == "all" else [args.name]
     modules = {name: catalogue.experiment(name) for name in names}
@@ -156,7 +161,7 @@ def _check_writable(folder: Path) -> None:
 
 def _workers(args: argparse.Namespace) -> int | None:
     """The processes that share the work, None for what is fastest."""
-    from ntk_nonlocal.experiments.workers import most_workers
+    from ntk_nonlocal.reproduce import most_workers
 
     if args.workers is not None:
         if args.workers > most_workers():

@@ -1,0 +1,263 @@
+"""The denoiser in closed form: gradient descent of infinitely wide networks, stopped and mixed by Stein's risk.
+
+What method "ntk" of ``denoise`` stands for. In every pass,
+
+1. several networks with one sinusoidal hidden layer of infinite width, ``Conv(k), Rbf(gamma), Conv(1)``, are fed the
+   noisy image (first pass) or the estimate of the pass before. Training their last layer follows the fixed kernel K of
+   ``windowed.py``; dividing the output by the degrees D = diag(K 1) and weighting the loss by them turns the filter of
+   a step into D^-1 K, that of non-local means. Their outputs after t steps are F_t y, F_t = I - (I - D^-1 K)^t
+   (Tachella, Tang & Davies 2021: twicing).
+2. A last linear layer mixes the outputs, each split into frequency bands, in opponent colours; its weights, and in the
+   last pass the step t, have the least Stein risk (``combination.py``). The divergences come from a second run of the
+   whole chain on a slightly perturbed image, kernels included: the filters' dependence on the noise is accounted for.
+
+Feeding the estimate back is the closed-form counterpart of the feature learning that Adam does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from ntk_nonlocal.kernels import windowed_affinity
+from ntk_nonlocal.linalg import probe_generator
+
+from .mixing import Normal, Small, bands, channel_transform
+from .tiles import Tiles
+
+Planes = NDArray[np.float32]
+Tick = Callable[[], None]
+
+_PERTURBATION = 0.1  # in units of sigma
+_PROBE_PIXELS = 2**16  # images below are given more than one probe
+_MOST_PROBES = 3
+_LEAST_PULL = 4.0  # in pixels, for the smallest images
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One network: its filter size, its bandwidth in units of sigma, and whether noise is taken off its distances."""
+
+    patch_size: int
+    bandwidth: float
+    corrected: bool = False
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the closed-form denoiser does.
+
+    Attributes:
+      passes: the networks of every pass.
+      window: lags stay below it.
+      levels: frequency bands beyond the first.
+      steps: numbers of steps among which the last pass chooses.
+      early_steps: numbers of steps that the earlier passes mix.
+      strength: of the prior weights, see ``Normal.minimise``, relative to the number of pixels.
+      block: side of the parts of the image that have weights of their own, blended where they overlap.
+      local_strength: how much these are drawn towards those of the whole image.
+    """
+
+    passes: tuple[tuple[Branch, ...], ...] = (
+        (Branch(5, 0.6, corrected=True), Branch(3, 1.2)),
+        (Branch(1, 0.6), Branch(3, 1.0)),
+    )
+    window: int = 12
+    levels: int = 2
+    steps: tuple[int, ...] = (1, 2, 4, 6)
+    early_steps: tuple[int, ...] = (1, 2)
+    strength: float = 1e-3
+    block: int = 160
+    local_strength: float = 1e-3
+
+    def describe(self) -> str:
+        """Which networks and kernels these are, in words."""
+        parts = []
+        for number, branches in enumerate(self.passes):
+            fed = "the noisy image" if number == 0 else "the estimate before"
+            nets = " and ".join(
+                f"Conv({b.patch_size}), Rbf of length {b.bandwidth:g} sigma{' (corrected)' * b.corrected}, Conv(1)"
+                for b in branches
+            )
+            parts.append(f"pass {number + 1}, fed {fed}: {nets}")
+        return (
+            f"infinitely wide networks, last layer trained by gradient descent (NNGP kernel, normalised by its degrees "
+            f"and tapered to lags below {self.window}); {'; '.join(parts)}; outputs mixed in opponent colours and "
+            f"{self.levels + 1} frequency bands by Stein's risk"
+        )
+
+
+BEST = Setting()
+FAST = Setting(passes=BEST.passes[:1], window=7, steps=(1, 2))
+
+
+@dataclass(frozen=True)
+class ClosedForm:
+    """Estimates of the last pass.
+
+    Attributes:
+      steps: shape (S,).
+      estimates: after each of the steps, shape (S, H, W, C).
+      risks: their estimated mean squared errors, shape (S,).
+    """
+
+    steps: tuple[int, ...]
+    estimates: Planes
+    risks: Small
+
+    @property
+    def best(self) -> int:
+        """Index of the step with the least risk."""
+        return int(np.argmin(self.risks))
+
+
+@dataclass
+class _Run:
+    """The noisy image and its perturbed copies, on their way through the passes."""
+
+    sigma: float
+    noisy: list[Planes]
+    probes: list[Planes]
+    fed: list[Planes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.fed = list(self.noisy)
+
+
+def products(setting: Setting, shape: tuple[int, ...]) -> int:
+    """How many times ``closed_form`` calls ``tick`` for an image of this shape."""
+    return sum(len(branches) for branches in setting.passes) * (1 + _probe_count(shape))
+
+
+def closed_form(
+    noisy: NDArray[Any],
+    sigma: float,
+    setting: Setting = BEST,
+    *,
+    seed: int = 0,
+    tick: Tick = lambda: None,
+) -> ClosedForm:
+    """Denoise an image of shape (H, W, C), at least 8x8, with white noise of standard deviation sigma > 0.
+
+    Deterministic for a seed. Memory: about 2 window^2 + 200 numbers a pixel.
+    """
+    rng = probe_generator(seed)
+    transform = channel_transform(noisy.shape[2])
+    planes = np.einsum("dc,hwc->dhw", transform, noisy, optimize=True).astype(np.float32)
+    probes = [rng.normal(size=planes.shape).astype(np.float32) for _ in range(_probe_count(noisy.shape))]
+    moved = [planes + np.float32(_PERTURBATION * sigma) * probe for probe in probes]
+    run = _Run(sigma, [planes, *moved], probes)
+    for number, branches in enumerate(setting.passes):
+        last = number == len(setting.passes) - 1
+        mixed, risks = _one_pass(run, branches, setting, last, tick)
+        run.fed = [stream[-1] for stream in mixed]
+    estimates = np.einsum("dc,sdhw->shwc", transform, mixed[0], optimize=True).astype(np.float32)
+    return ClosedForm(setting.steps, estimates, risks)
+
+
+def _probe_count(shape: Sequence[int]) -> int:
+    return int(np.clip(_PROBE_PIXELS // (shape[0] * shape[1]), 1, _MOST_PROBES))
+
+
+def _one_pass(
+    run: _Run, branches: Sequence[Branch], setting: Setting, last: bool, tick: Tick
+) -> tuple[list[Planes], Small]:
+    """Mixtures of every stream, (S, C, H, W) each, and their risks (S,); one mixture unless this is the last pass."""
+    steps = setting.steps if last else setting.early_steps
+    levels = _levels(run.noisy[0].shape, setting.levels)
+    streams = [
+        _outputs(fed, noisy, branches, steps, setting, run, tick) for fed, noisy in zip(run.fed, run.noisy, strict=True)
+    ]
+    choices = _choices(len(branches), steps, levels, last)
+    prior = np.zeros(streams[0].shape[0])
+    prior[: levels + 1] = 1.0
+    everywhere = (slice(None), slice(None))
+    pull = setting.strength * run.noisy[0][0].size + _LEAST_PULL
+    common, _ = _weights(run, streams, everywhere, choices, [[prior] * len(run.noisy[0])] * len(choices), pull)
+    blocks = Tiles.of(run.noisy[0].shape[1:], setting.block, setting.block // 3)
+    mixed = [np.zeros((len(choices), *run.noisy[0].shape), np.float32) for _ in streams]
+    total, risks = np.zeros(run.noisy[0].shape[1:], np.float32), np.zeros(len(choices))
+    for part in blocks.parts:
+        pull = setting.local_strength * blocks.ramp.size + _LEAST_PULL
+        weights, found = _weights(run, streams, part, choices, common, pull)
+        risks += found / len(blocks.parts)
+        total[part] += blocks.ramp
+        for stream, image in zip(streams, mixed, strict=True):
+            here = stream[:, :, *part]
+            image[:, :, *part] += blocks.ramp * np.einsum("scm,mchw->schw", weights, here, optimize=True)
+    for image in mixed:
+        image /= total
+    return mixed, risks
+
+
+def _weights(
+    run: _Run,
+    streams: Sequence[Planes],
+    part: tuple[slice, slice],
+    choices: Sequence[NDArray[np.intp]],
+    prior: Any,
+    pull: float,
+) -> tuple[NDArray[np.float32], Small]:
+    """The best weights within a part of the image, shape (S, C, M), and the risks there, shape (S,)."""
+    channels = streams[0].shape[1]
+    weights = np.zeros((len(choices), channels, len(streams[0])))
+    risks = np.zeros(len(choices))
+    for channel in range(channels):
+        own = streams[0][:, channel, *part]
+        divergence = np.zeros(len(own))
+        for moved, probe in zip(streams[1:], run.probes, strict=True):
+            change = (moved[:, channel, *part] - own).astype(np.float64)
+            divergence += np.tensordot(change, probe[channel, *part], 2)
+        divergence /= len(run.probes) * _PERTURBATION * run.sigma
+        normal = Normal.of(own, run.noisy[0][channel, *part], divergence, run.sigma)
+        for index, used in enumerate(choices):
+            weights[index, channel] = normal.minimise(prior[index][channel], used, pull)
+            risks[index] += normal.risk(weights[index, channel]) / channels
+    return weights.astype(np.float32), risks
+
+
+def _outputs(
+    fed: Planes,
+    noisy: Planes,
+    branches: Sequence[Branch],
+    steps: Sequence[int],
+    setting: Setting,
+    run: _Run,
+    tick: Tick,
+) -> Planes:
+    """The bands of every network's output after every step, then those of the noisy image, shape (M, C, H, W)."""
+    levels = _levels(noisy.shape, setting.levels)
+    target = jnp.asarray(noisy)
+    parts = []
+    for branch in branches:
+        offset = 2 * run.sigma**2 if branch.corrected else 0.0
+        kernel = windowed_affinity(fed, branch.patch_size, branch.bandwidth * run.sigma, setting.window, offset)
+        degrees = kernel.apply(jnp.ones_like(target[:1]))
+        output = jnp.zeros_like(target)
+        for step in range(1, max(steps) + 1):
+            output = output + kernel.apply(target - output) / degrees
+            if step in steps:
+                parts.append(np.asarray(bands(output, levels)))
+        tick()
+    parts.append(np.asarray(bands(target, levels)))
+    return np.concatenate(parts)
+
+
+def _choices(branches: int, steps: Sequence[int], levels: int, last: bool) -> list[NDArray[np.intp]]:
+    """Which estimates of ``_outputs`` are mixed: in the last pass those after the first step and after one other."""
+    count = (branches * len(steps) + 1) * (levels + 1)
+    if not last:
+        return [np.arange(count)]
+    step = np.repeat(np.append(np.tile(np.arange(len(steps)), branches), 0), levels + 1)
+    return [np.flatnonzero((step == 0) | (step == index)) for index in range(len(steps))]
+
+
+def _levels(shape: tuple[int, ...], wanted: int) -> int:
+    """Frequency bands that an image of shape (C, H, W) has room for."""
+    smallest = min(shape[1:])
+    return min(wanted, 0 if smallest < 16 else 1 if smallest < 32 else wanted)

@@ -1,0 +1,154 @@
+"""What ``denoise`` gives back, and its figures: the image alone, or beside the noisy one with an enlarged part."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ntk_nonlocal import plotting
+from ntk_nonlocal.images import as_noisy_image
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Method = Literal["ntk", "nlm", "tv", "bm3d", "gd", "adam"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Denoised:
+    """An image without its noise, and how it was made.
+
+    Attributes:
+      image: shape (H, W, C) in the precision of the input; not clipped to [0, 1].
+      sigma: the noise level that was assumed, given or estimated, on the [0, 1] scale.
+      method: see ``denoise``.
+      step: the number of gradient-descent steps after which training stops; None for methods without steps, 0 where the
+        input itself is returned. With tiles, that of most tiles.
+      risk: estimated mean squared error against the unknown clean image ("ntk" only, else None).
+      seconds: wall-clock time, compilation included.
+      network: which network and which kernel the result comes from, in words; empty for methods without one.
+      settings: everything that the result depends on beside the image.
+    """
+
+    image: NDArray[Any]
+    sigma: float
+    method: Method
+    step: int | None
+    risk: float | None
+    seconds: float
+    network: str
+    settings: dict[str, Any]
+
+    @property
+    def expected_psnr(self) -> float | None:
+        """PSNR in dB that ``risk`` stands for; None without one, and where it would mislead.
+
+        The risk of noise that clipping has cut is far too low; and the noise's energy, which it knows only on average,
+        has the standard deviation sigma^2 sqrt(2 / N) per sample: a risk of less than three of them is left out.
+        """
+        if self.risk is None or self.settings["clipped"]:
+            return None
+        if self.risk < 3 * self.sigma**2 * math.sqrt(2 / self.image.size) or self.risk <= 0:
+            return None
+        return -10 * math.log10(self.risk)
+
+    def __repr__(self) -> str:
+        height, width, channels = self.image.shape
+        step = "" if self.step is None else f", step {self.step}"
+        return (
+            f"Denoised({height}x{width}x{channels} image by {self.method!r}, sigma {255 * self.sigma:.1f}/255{step}, "
+            f"{self.seconds:.1f} s)"
+        )
+
+    def _repr_html_(self) -> str:
+        """The image with its caption, for notebooks."""
+        return plotting.image_html(self.image, repr(self))
+
+    def plot(self, noisy: ArrayLike | None = None) -> Figure:
+        """The image as a matplotlib figure; beside ``noisy``, of the same shape, where that is given.
+
+        Raises:
+          ValueError, TypeError: ``noisy`` is no image, or one of another shape.
+        """
+        if noisy is None:
+            return one_image(self)
+        before = as_noisy_image(noisy)
+        if before.shape != self.image.shape:
+            raise ValueError(f"noisy must have the shape of the result, {self.image.shape}, got {before.shape}")
+        return side_by_side(before, self)
+
+
+_PART = 5  # the enlarged part is this share of the shorter side
+
+
+def draw_side_by_side(noisy: ArrayLike, result: Denoised, path: Path) -> None:
+    """Writes the figure to a path that ends in .png, .pdf or .svg."""
+    plotting.save_figure(side_by_side(noisy, result), path.with_suffix(""), (path.suffix.lower()[1:],))
+
+
+def side_by_side(noisy: ArrayLike, result: Denoised) -> Figure:
+    """Both images with an enlarged part of each; ``noisy`` has the result's shape."""
+    before, after = np.asarray(noisy), np.asarray(result.image)
+    height, width = before.shape[:2]
+    row, column, side = _busiest_part(after)
+    panel = 4.5
+    with plotting.style():
+        figure = plotting.new_figure(2 * panel, panel * (height / width) + panel / 2 + 0.9)
+        grid = figure.subplots(2, 2, height_ratios=(height / width, 0.5), squeeze=False)
+        titles = ("input", f"denoised by {result.method}")
+        below = (f"noise: sigma = {255 * result.sigma:.1f} of 255 ({_origin(result)})", _numbers(result))
+        for index, image in enumerate((before, after)):
+            plotting.show_image(grid[0][index], image, titles[index], below[index])
+            _mark(grid[0][index], row, column, side)
+            part = image[row : row + side, column : column + side]
+            plotting.show_image(grid[1][index], part, "", f"the marked part, {side}x{side} pixels")
+    return figure
+
+
+def one_image(result: Denoised) -> Figure:
+    """The denoised image and its numbers."""
+    height, width = result.image.shape[:2]
+    with plotting.style():
+        figure = plotting.new_figure(4.5, 4.5 * height / width + 0.5)
+        plotting.show_image(figure.subplots(), result.image, f"denoised by {result.method}", _numbers(result))
+    return figure
+
+
+def _origin(result: Denoised) -> str:
+    return "given" if result.settings["sigma_given"] else "estimated"
+
+
+def _numbers(result: Denoised) -> str:
+    parts = [f"{result.seconds:.1f} s"]
+    if result.step is not None:
+        parts.insert(0, f"step {result.step}")
+    if result.expected_psnr is not None:
+        parts.insert(0, f"expected PSNR {result.expected_psnr:.1f} dB")
+    return ", ".join(parts)
+
+
+def _mark(axes: Axes, row: int, column: int, side: int) -> None:
+    from matplotlib.patches import Rectangle
+
+    axes.add_patch(Rectangle((column - 0.5, row - 0.5), side, side, fill=False, edgecolor="white", linewidth=2.0))
+    axes.add_patch(Rectangle((column - 0.5, row - 0.5), side, side, fill=False, edgecolor="black", linewidth=0.8))
+
+
+def _busiest_part(image: NDArray[Any]) -> tuple[int, int, int]:
+    """Row, column and side of the square, on a grid of half sides, with the most contrast."""
+    height, width = image.shape[:2]
+    side = max(min(height, width) // _PART, 8)
+    grey = image.mean(axis=2)
+    places = [
+        (row, column)
+        for row in range(0, height - side + 1, max(side // 2, 1))
+        for column in range(0, width - side + 1, max(side // 2, 1))
+    ]
+    row, column = max(places, key=lambda at: float(grey[at[0] : at[0] + side, at[1] : at[1] + side].std()))
+    return row, column, side

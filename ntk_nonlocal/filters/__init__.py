@@ -1,1 +1,0 @@
-"""Closed-form filters over any ``KernelOperator``: one module for each question, imported from there."""

@@ -1,8 +1,0 @@
-"""The exact kernel, one lag at a time: registered rules per layer, and the operators built from them."""
-
-from .duals import Dual, dual
-from .kernel import LagKernel
-from .slices import lag_rule
-from .window import WindowKernel
-
-__all__ = ["Dual", "LagKernel", "WindowKernel", "dual", "lag_rule"]

@@ -1,0 +1,23 @@
+from .exact import tangent_kernel
+from .lag import Dual, LagKernel, PairOf, WindowKernel, dual, lag_rule
+from .layers import LayerWeights, check_layer_weights, standard_layer_weights
+from .oracle import exact_kernel, stax_rule, to_stax
+from .windowed import WindowedKernel, windowed_affinity
+
+__all__ = [
+    "Dual",
+    "LagKernel",
+    "LayerWeights",
+    "PairOf",
+    "WindowKernel",
+    "WindowedKernel",
+    "check_layer_weights",
+    "dual",
+    "exact_kernel",
+    "lag_rule",
+    "standard_layer_weights",
+    "stax_rule",
+    "tangent_kernel",
+    "to_stax",
+    "windowed_affinity",
+]

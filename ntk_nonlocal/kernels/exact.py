@@ -1,0 +1,178 @@
+"""The exact infinite-width kernel of an architecture on an image, by whichever backend fits."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.typing import ArrayLike
+
+from ntk_nonlocal.architecture import Concat, Layer, Nonlinearity, Serial, Sum, as_serial, convolutions, output_signal
+from ntk_nonlocal.checks import choice
+from ntk_nonlocal.images import checked_input
+from ntk_nonlocal.operators import LinearOperator
+
+from .lag import budget as memory
+from .lag.demand import Lags
+from .lag.duals import dual
+from .lag.kernel import Kind, LagKernel, MemoryPlan, Weights, all_values, fill_stores, find_corrections
+from .lag.slices import lag_rule
+from .lag.stores import with_stores
+from .lag.window import WindowKernel, window_fits
+from .layers import LayerWeights, check_layer_weights
+
+logger = logging.getLogger(__name__)
+
+Backend = Literal["auto", "lag", "neural-tangents"]
+
+
+def tangent_kernel(
+    architecture: Layer,
+    network_input: ArrayLike,
+    kind: Kind = "ntk",
+    backend: Backend = "auto",
+    *,
+    window: int | None = None,
+    layer_weights: LayerWeights | None = None,
+    memory_plan: MemoryPlan = "auto",
+    memory_budget: int | None = None,
+    mesh: Mesh | None = None,
+) -> LinearOperator:
+    """The exact kernel of the infinitely wide network over all pairs of output pixels, as an operator.
+
+    Args:
+      architecture: a description such as ``autoencoder(levels=3)``.
+      network_input: what the network is fed, float array (H, W, C); float64 needs 64-bit JAX, or is computed in float32
+        with a warning.
+      kind: "ntk" for Theta (all layers trained) or "nngp" for Sigma (the last one trained).
+      backend: "lag", the engine of this package; "neural-tangents", which holds the whole matrix; "auto" takes "lag"
+        wherever it has rules for all layers, and logs its choice.
+      window: R multiplies the kernel by (1 - |t_y| / R)+ (1 - |t_x| / R)+ of the displacement t of a pair, a
+        positive-definite taper; cost and memory are then linear in the number of pixels ("lag" only).
+      layer_weights: (weights, biases) factor of every convolution's part, in the order of
+        ``convolutions(architecture)``; see ``standard_layer_weights`` ("lag" and "ntk" only).
+      memory_plan: "recompute" evaluates the slices in every product; "keep" holds half of the matrix; "matrix" all of
+        it; "auto" recomputes, and what makes many products (trajectories, spectra) first keeps what the budget allows.
+      memory_budget: bytes; None is half of what the device has free.
+      mesh: devices to spread the work over, in this process or in several ("lag" only).
+
+    Returns:
+      A LinearOperator over the H W output pixels in row-major order, the same for every output channel.
+
+    Raises:
+      ValueError: an architecture that does not fit the image (naming the layer), bad values, or too little memory, with
+        the estimate; before any long work.
+    """
+    _check_choices(kind, backend, window, memory_plan, memory_budget)
+    if mesh is not None and not isinstance(mesh, Mesh):
+        raise TypeError(f"mesh must be a jax.sharding.Mesh, such as jax.make_mesh((2,), ('blocks',)), got {mesh!r}")
+    image = checked_input(network_input)
+    serial = as_serial(architecture)
+    signal = output_signal(architecture, (image.shape[0], image.shape[1]))
+    assert signal.size is not None
+    if backend == "auto":
+        missing = [type(layer).__name__ for layer in _leaves(serial) if not _has_rule(layer)]
+        backend = "neural-tangents" if missing else "lag"
+        why = f"no exact-kernel rule for {', '.join(missing)}" if missing else "all layers covered"
+        logger.info("exact %s kernel of %dx%d pixels by backend %r: %s", kind, *signal.size, backend, why)
+    if backend == "neural-tangents":
+        if window is not None or layer_weights is not None or mesh is not None:
+            raise ValueError('window, layer_weights and mesh need backend="lag"; leave them out, or register rules')
+        from .oracle.stax import exact_kernel
+
+        return exact_kernel(serial, image, kind)
+    return _lag_kernel(serial, image, kind, signal.size, window, layer_weights, memory_plan, memory_budget, mesh)
+
+
+def _lag_kernel(
+    serial: Serial,
+    image: jax.Array,
+    kind: Kind,
+    size: tuple[int, int],
+    window: int | None,
+    layer_weights: LayerWeights | None,
+    memory_plan: MemoryPlan,
+    budget: int | None,
+    mesh: Mesh | None,
+) -> LinearOperator:
+    weights: Weights = ()
+    placed = convolutions(serial)
+    if layer_weights is not None:
+        if kind != "ntk":
+            raise ValueError(f'layer_weights belong to kind="ntk", got kind={kind!r}')
+        factors = check_layer_weights(layer_weights, placed)
+        weights = tuple((item.position, factor) for item, factor in zip(placed, factors, strict=True))
+    banded = window is not None and window_fits(window, size) and all(p.conv.padding == "zero" for p in placed)
+    columns = Lags(1 - window, 2 * window - 1, 0) if banded and window is not None else None
+    row_lags = min(window, size[0]) if banded and window is not None else size[0] // 2 + 1
+    if mesh is not None:
+        mesh = Mesh(mesh.devices, mesh.axis_names)  # with axes that the compiler may shard by itself
+        row_lags = -(-row_lags // mesh.size)
+    input_size = (image.shape[0], image.shape[1])
+    itemsize = image.dtype.itemsize
+    store_blocks, stored = (
+        memory.plan_stores(serial, input_size, kind, itemsize, budget) if columns is None else ((), 0)
+    )
+    evaluated = as_serial(with_stores(serial)) if store_blocks else serial
+    block = memory.choose_block(evaluated, input_size, row_lags, columns, itemsize, budget, stored)
+    if mesh is not None and not isinstance(image, jax.core.Tracer):
+        image = jax.device_put(np.asarray(image), NamedSharding(mesh, PartitionSpec()))
+    corrections = find_corrections(image, serial)
+    stores = fill_stores(image, corrections, serial, kind, weights, store_blocks) if store_blocks else {}
+    common: dict[str, Any] = {
+        "image": image,
+        "corrections": corrections,
+        "stores": stores,
+        "kept": None,
+        "architecture": serial,
+        "kind": kind,
+        "image_shape": size,
+        "block": block,
+        "weights": weights,
+        "mesh": mesh,
+        "budget": budget,
+        "memory_plan": memory_plan,
+    }
+    if banded and window is not None:
+        op: LagKernel | WindowKernel = WindowKernel(**common, window=window)
+    else:
+        op = LagKernel(**common, window=window)
+    if memory_plan == "keep":
+        memory.check("keeping the slices", op.kept_bytes(), budget)
+        return replace(op, kept=all_values(op))
+    if memory_plan == "matrix":
+        from ntk_nonlocal.operators import DenseOperator
+
+        return DenseOperator(op.as_matrix(), size)
+    return op
+
+
+def _check_choices(kind: object, backend: object, window: object, memory_plan: object, budget: object) -> None:
+    for name, value, choices in (
+        ("kind", kind, ("ntk", "nngp")),
+        ("backend", backend, ("auto", "lag", "neural-tangents")),
+        ("memory_plan", memory_plan, ("auto", "recompute", "keep", "matrix")),
+    ):
+        choice(name, value, choices)
+    for name, number in (("window", window), ("memory_budget", budget)):
+        if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
+            raise ValueError(f"{name} must be a positive integer or None, got {number!r}")
+
+
+def _leaves(layer: Layer) -> list[Layer]:
+    if isinstance(layer, Serial):
+        return [leaf for inner in layer.layers for leaf in _leaves(inner)]
+    if isinstance(layer, Concat | Sum):
+        return [leaf for branch in layer.branches for leaf in _leaves(branch)]
+    return [layer]
+
+
+def _has_rule(layer: Layer) -> bool:
+    own = type(layer)
+    if lag_rule.dispatch(own) is lag_rule.dispatch(Nonlinearity):
+        return dual.dispatch(own) is not dual.dispatch(object)
+    return lag_rule.dispatch(own) is not lag_rule.dispatch(object)

@@ -1,0 +1,164 @@
+"""How much memory an evaluation takes, how much there is, and the block size that follows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+from ntk_nonlocal.architecture import Concat, Layer, Serial, Signal, Sum
+from ntk_nonlocal.memory import available_memory
+
+from .demand import Extent, Lags, needed
+from .slices import margin_of
+from .stores import Stored, path_extents, paths, store_elements, stored_path
+
+logger = logging.getLogger(__name__)
+
+# The share of the free memory that is used unless a budget is given.
+_SHARE = 0.5
+# Arrays of the largest layer's size that live at the same time (measured; D and Theta before and after, and a
+# temporary).
+_LIVE = 6
+# Elements of one layer above which the caches no longer help, and what that costs (measured).
+_ENOUGH = 5 << 18
+_BEYOND_CACHE = 1.35
+# Work that every block costs besides its elements, in elements.
+_OVERHEAD = 1 << 15
+
+
+def budget(given: int | None) -> int:
+    """The bytes that may be used: those given, or half of what is free."""
+    if given is not None:
+        return given
+    free = available_memory()
+    return (4 << 30) if free is None else int(_SHARE * free)
+
+
+def report(what: str, needed_bytes: int, free: int) -> None:
+    logger.debug("%s takes about %.2f GiB, the budget is %.2f GiB", what, needed_bytes / 2**30, free / 2**30)
+
+
+def check(what: str, needed_bytes: int, given: int | None) -> None:
+    """Raises ValueError unless the budget allows it."""
+    free = budget(given)
+    report(what, needed_bytes, free)
+    if needed_bytes > free:
+        raise ValueError(
+            f"{what} takes about {needed_bytes / 2**30:.2f} GiB and the memory budget is {free / 2**30:.2f} GiB; use a "
+            "smaller image, a search window (window=32), products instead of the matrix, or a larger memory_budget"
+        )
+
+
+def layer_elements(architecture: Serial, size: tuple[int, int], rows: Lags, columns: Lags | None) -> list[int]:
+    """Elements of one array behind every layer, for an evaluation of these output lags on an input (H, W)."""
+    margin = margin_of(architecture)
+
+    def count(extent: Extent, at: tuple[int, int]) -> int:
+        row = min(extent.rows.count, at[0]) * (at[0] + 2 * (margin + extent.pad))
+        if extent.columns is None:
+            return row * (at[1] + 2 * extent.pad) ** 2
+        return row * min(extent.columns.count, at[1]) * (at[1] + 2 * (margin + extent.pad))
+
+    def walk(layer: Layer, extent: Extent, at: tuple[int, int]) -> Iterator[tuple[int, tuple[int, int]]]:
+        if isinstance(layer, Serial):
+            wanted = [extent]
+            for inner in reversed(layer.layers):
+                wanted.append(needed(inner, wanted[-1]))
+            wanted.reverse()
+            stored = max((i for i, inner in enumerate(layer.layers) if isinstance(inner, Stored)), default=-1)
+            for index, (inner, after) in enumerate(zip(layer.layers, wanted[1:], strict=True)):
+                for elements, at_end in walk(inner, after, at):
+                    yield elements if index >= stored else 0, at_end  # nothing in front of a store is evaluated
+                at = at_end
+            if not layer.layers:
+                yield count(extent, at), at
+        elif isinstance(layer, Concat | Sum):
+            for branch in layer.branches:
+                ends = list(walk(Serial(branch), extent, at))
+                yield from ends
+        else:
+            after_size = layer.propagate(Signal(size=at), "").size
+            assert after_size is not None
+            yield count(extent, after_size), after_size
+
+    extent = Extent(rows, columns)
+    skipped = any(isinstance(layer, Stored) for layer in architecture.layers)
+    first = 0 if skipped else count(needed(architecture, extent), size)
+    return [first, *(elements for elements, _ in walk(architecture, extent, size))]
+
+
+def block_bytes(architecture: Serial, size: tuple[int, int], block: int, columns: Lags | None, itemsize: int) -> int:
+    """Peak bytes of evaluating ``block`` row lags."""
+    return _LIVE * itemsize * max(layer_elements(architecture, size, Lags(0, block, block), columns))
+
+
+def choose_block(
+    architecture: Serial,
+    size: tuple[int, int],
+    row_lags: int,
+    columns: Lags | None,
+    itemsize: int,
+    given: int | None,
+    reserved: int,
+) -> int:
+    """How many row lags to evaluate at once: the fastest number that the budget, less ``reserved`` bytes, allows.
+
+    Raises:
+      ValueError: not even one row lag fits.
+    """
+    smallest = block_bytes(architecture, size, 1, columns, itemsize)
+    check("the exact kernel, one row lag at a time,", smallest + reserved, given)
+    free = budget(given) - reserved
+    best, best_cost = 1, float("inf")
+    for block in range(1, row_lags + 1):
+        elements = layer_elements(architecture, size, Lags(0, block, block), columns)
+        if block > 1 and (max(elements) > 32 * _ENOUGH or _LIVE * itemsize * max(elements) > free):
+            break
+        slower = _BEYOND_CACHE if max(elements) > _ENOUGH else 1.0
+        cost = -(-row_lags // block) * (slower * sum(elements) + _OVERHEAD * len(elements))
+        if cost < best_cost:
+            best, best_cost = block, cost
+    report(
+        f"the exact kernel, {best} row lags at a time,", block_bytes(architecture, size, best, columns, itemsize), free
+    )
+    return best
+
+
+def plan_stores(
+    architecture: Serial, size: tuple[int, int], kind: str, itemsize: int, given: int | None
+) -> tuple[tuple[int, ...], int]:
+    """How many lags at a time to fill each Downsample's store with (none where half of the budget is too little),
+    and the bytes of the stores."""
+    free = budget(given)
+    ways = paths(architecture)
+    arrays = 2 if kind == "ntk" else 1
+    total = sum(store_elements(way, size)[0] for way in ways) * arrays * itemsize
+    report("storing the kernel behind every Downsample", total, free)
+    if not ways or total > free // 2:
+        return (), 0
+    blocks = []
+    for way in ways:
+        lags = store_elements(way, size)[1] // 2 + 1
+        best = 1
+        for block in range(2, lags + 1):
+            elements = _path_elements(way, size, block)
+            if elements > 4 * _ENOUGH or _LIVE * itemsize * elements > free // 2:
+                break
+            if -(-lags // block) < -(-lags // best):
+                best = block
+        if _LIVE * itemsize * _path_elements(way, size, best) > free // 2:
+            return (), 0
+        blocks.append(best)
+    return tuple(blocks), total
+
+
+def _path_elements(path: list[tuple[Layer, str]], size: tuple[int, int], block: int) -> int:
+    """Elements of the largest array on the way of ``block`` lags to a store."""
+    way = stored_path(path)
+    signal, largest = Signal(size=size), 0
+    for (layer, place), extent in zip(way, path_extents(way, Lags(0, block, block))[1:], strict=True):
+        signal = layer.propagate(signal, place)
+        assert signal.size is not None
+        height, width = signal.size
+        largest = max(largest, min(extent.rows.count, height) * height * width**2)
+    return largest

@@ -1,0 +1,161 @@
+"""Which lags of a layer's input a block of lags of its output needs.
+
+A block of the kernel starts at a lag that is known only when it runs, so that one compiled block serves all. What is
+static is the number of lags at every resolution, and where they lie relative to the block's start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+
+from ntk_nonlocal.architecture import Concat, Conv, Downsample, Layer, Serial, Sum, Upsample
+
+from .axes import LagAxis
+
+
+@dataclass(frozen=True)
+class Lags:
+    """The lags mult * floor(start * scale) + low + step * (0 .. count - 1).
+
+    ``start`` is the first lag of the block, in pixels of the output; ``aligned`` divides every start that occurs.
+    """
+
+    low: int
+    count: int
+    aligned: int
+    scale: Fraction = Fraction(1)
+    mult: int = 1
+    step: int = 1
+
+    @property
+    def high(self) -> int:
+        return self.low + self.step * (self.count - 1)
+
+    def axis(self, start: Any, length: int, margin: int) -> LagAxis:
+        base = (start * self.scale.numerator) // self.scale.denominator
+        count = min(self.count, -(-length // self.step))
+        return LagAxis(length, self.mult * base + self.low + self.step * np.arange(count), self.step, margin)
+
+    def _slack(self, factor: int) -> int:
+        """The largest possible T - factor * floor(T / factor) for T = floor(start * scale)."""
+        return 0 if (self.aligned * self.scale / factor).denominator == 1 else factor - 1
+
+    def contiguous(self) -> Lags:
+        """These lags and all between them, with step and multiplier one."""
+        if self.mult == 1:
+            return self
+        finer = replace(self, scale=self.scale * self.mult)
+        low = self.low - finer._slack(self.mult)
+        return replace(finer, low=low, count=self.high - low + 1, mult=1, step=1)
+
+    def union(self, other: Lags) -> Lags:
+        if self == other:
+            return self
+        one, two = self.contiguous(), other.contiguous()
+        low, high = min(one.low, two.low), max(one.high, two.high)
+        return replace(one, low=low, count=high - low + 1)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What is wanted behind a layer: the lags of the rows and of the columns (None where these are dense), and by how
+    many positions beyond the image's edges, continued as the next convolutions ("zero" or "circular") need it."""
+
+    rows: Lags
+    columns: Lags | None
+    pad: int = 0
+    padding: str | None = None
+
+    def lags(self, function: Callable[[Lags], Lags]) -> Extent:
+        """The extent with new lags and no padding."""
+        return Extent(function(self.rows), None if self.columns is None else function(self.columns))
+
+    def union(self, other: Extent) -> Extent:
+        columns = None
+        if self.columns is not None and other.columns is not None:
+            columns = self.columns.union(other.columns)
+        rows = self.rows.union(other.rows)
+        if None not in (self.padding, other.padding) and self.padding != other.padding:
+            return Extent(rows, columns)
+        return Extent(rows, columns, max(self.pad, other.pad), self.padding or other.padding)
+
+
+# Beyond this many positions an array is rather padded again than computed further out.
+_LARGEST_PAD = 8
+
+
+@singledispatch
+def needed(layer: Layer, extent: Extent) -> Extent:
+    """The extent of the layer's input that an extent of its output needs; the same one for most layers."""
+    return extent
+
+
+@needed.register
+def _(layer: Conv, extent: Extent) -> Extent:
+    radius = layer.kernel_size // 2
+    if radius == 0:
+        return extent
+    pad = computed_pad(layer, extent) + radius
+    return replace(extent, pad=pad, padding=layer.padding)
+
+
+def computed_pad(layer: Conv, extent: Extent) -> int:
+    """How far beyond the edges a convolution computes its output: as far as is wanted, or only up to the edges."""
+    radius = layer.kernel_size // 2
+    if radius and (extent.padding not in (None, layer.padding) or extent.pad + radius > _LARGEST_PAD):
+        return 0
+    return extent.pad
+
+
+@needed.register
+def _(layer: Downsample, extent: Extent) -> Extent:
+    factor = layer.factor
+
+    def finer(lags: Lags) -> Lags:
+        if layer.method == "stride":
+            return replace(lags, low=factor * lags.low, mult=factor * lags.mult, step=factor * lags.step)
+        here = lags.contiguous()
+        result = replace(here, scale=here.scale * factor)
+        low = factor * here.low - (factor - 1) - result._slack(factor)
+        return replace(result, low=low, count=factor * here.high + factor - low)
+
+    return extent.lags(finer)
+
+
+@needed.register
+def _(layer: Upsample, extent: Extent) -> Extent:
+    factor = layer.factor
+
+    def coarser(lags: Lags) -> Lags:
+        here = lags.contiguous()
+        top = here.high + here._slack(factor)
+        if layer.method == "nearest":
+            low, high = here.low // factor, (top + factor - 1) // factor
+        else:
+            low, high = here.low // factor - 1, -(-top // factor) + 1
+        return replace(here, scale=here.scale / factor, low=low, count=high - low + 1)
+
+    return extent.lags(coarser)
+
+
+@needed.register
+def _(layer: Serial, extent: Extent) -> Extent:
+    for inner in reversed(layer.layers):
+        extent = needed(inner, extent)
+    return extent
+
+
+@needed.register(Concat)
+@needed.register(Sum)
+def _(layer: Concat | Sum, extent: Extent) -> Extent:
+    wanted = [needed(branch, extent) for branch in layer.branches]
+    total = wanted[0]
+    for other in wanted[1:]:
+        total = total.union(other)
+    return total

@@ -1,0 +1,357 @@
+"""The exact kernel of a whole image as an operator, evaluated block of lags by block of lags.
+
+A product needs every slice once, each in two roles: K[i, j] V[j] adds to row i, and K[i, j] V[i] to row j, so that
+half of the lags suffice. Slices are evaluated anew in every product (the least memory), or kept. Blocks are
+independent: on a mesh of devices each takes its share, and one sum at the end joins them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.typing import ArrayLike
+
+from ntk_nonlocal.architecture import Serial
+from ntk_nonlocal.operators import DenseOperator, LinearOperator, static_field
+from ntk_nonlocal.xla import alive
+
+from . import budget as memory
+from .axes import LagAxis
+from .demand import Lags
+from .patches import patch_rows, patches_are_cheaper
+from .slices import Plan, Slices, diagonal_of, evaluate, margin_of
+from .stores import Stores, fill_store, paths, store_elements, with_stores
+
+Kind = Literal["ntk", "nngp"]
+Weights = tuple[tuple[str, tuple[float, float]], ...]
+MemoryPlan = Literal["auto", "recompute", "keep", "matrix"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, repr=False)
+class BlockedKernel(LinearOperator):
+    """The exact kernel of an architecture on one network input, without its matrix.
+
+    ``image`` is the network input (H, W, C); ``corrections`` belong to the resampling layers (see ``slices``).
+    ``block`` row lags are evaluated at once. ``kept`` holds the values of all blocks, where memory allows.
+    ``weights`` multiplies the convolutions' parts. ``mesh``, if any, is what the blocks are spread over.
+    """
+
+    image: Array
+    corrections: Mapping[str, Array]
+    stores: Stores
+    kept: Array | None
+    architecture: Serial = static_field()
+    kind: Kind = static_field()
+    image_shape: tuple[int, int] = static_field()
+    block: int = static_field(default=1)
+    weights: Weights = static_field(default=())
+    mesh: Mesh | None = static_field(default=None)
+    budget: int | None = static_field(default=None)
+    memory_plan: MemoryPlan = static_field(default="auto")
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.image.dtype)
+
+    @property
+    def row_lags(self) -> int:
+        """How many row lags cover all pairs."""
+        return self.image_shape[0] // 2 + 1
+
+    @property
+    def block_count(self) -> int:
+        """Blocks that each device evaluates, times the number of devices."""
+        blocks = -(-self.row_lags // self.block)
+        return blocks if self.mesh is None else -(-blocks // self.mesh.size) * self.mesh.size
+
+    def block_values(self, index: Array) -> Array:
+        """The kernel's values of one block."""
+        raise NotImplementedError
+
+    def rows(self, pixels: ArrayLike) -> Array:
+        indices = self.check_pixels(pixels)
+        window: int | None = getattr(self, "window", None)
+        pairs = self.row_lags * self.shape[0] * min(self.image_shape[1], 2 * (window or self.shape[0]))
+        evaluated = self.kept is None and self.mesh is None
+        if evaluated and patches_are_cheaper(self.architecture, self.image, pairs, len(indices)):
+            described = {"architecture": self.architecture, "kind": self.kind, "weights": self.weights}
+            return patch_rows(self.image, jnp.asarray(indices), **described, window=window)
+        return self.swept_rows(replicated(self, jnp.asarray(indices)))
+
+    def swept_rows(self, pixels: Array) -> Array:
+        """The rows of the pixels, from one evaluation of all blocks."""
+        raise NotImplementedError
+
+    def kept_bytes(self) -> int:
+        """What keeping all blocks takes on one device."""
+        block = jax.eval_shape(lambda op: op.block_values(jnp.int32(0)), replace(self, kept=None))
+        share = self.block_count // (1 if self.mesh is None else self.mesh.size)
+        return share * block.size * block.dtype.itemsize
+
+    def prepared(self) -> LinearOperator:
+        if self.memory_plan != "auto" or self.kept is not None or isinstance(self.image, jax.core.Tracer):
+            return self
+        needed, free = self.kept_bytes(), memory.budget(self.budget)
+        memory.report("keeping the slices", needed, free)
+        return replace(self, kept=all_values(self)) if needed <= free else self
+
+    def diagonal(self) -> Array:
+        return _diagonal(self)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, repr=False)
+class LagKernel(BlockedKernel):
+    """All pairs of pixels: the rows by lag, the columns densely; blocks hold K[lag, position, x, x'].
+
+    A ``window`` multiplies them by the triangle of ``window`` (used where the window is about as large as the image).
+    """
+
+    window: int | None = static_field(default=None)
+
+    def block_values(self, index: Array) -> Array:
+        slices, values = evaluated_block(self, index * self.block, Lags(0, self.block, self.block), None)
+        if self.window is None:
+            return values
+        left, right = slices.rows.pairs()
+        width = np.arange(self.image_shape[1])
+        rows = jnp.maximum(1 - jnp.abs(right - left) / self.window, 0).astype(self.dtype)
+        columns = np.maximum(1 - np.abs(width[:, None] - width) / self.window, 0)
+        return values * rows[:, :, None, None] * jnp.asarray(columns, self.dtype)
+
+    def axis(self, index: Array, count: int) -> LagAxis:
+        """The ``count`` row lags from the block ``index`` on."""
+        height = self.image_shape[0]
+        return Lags(0, count, count).axis(index * self.block, height, margin_of(self.architecture))
+
+    def counted(self, lags: Any) -> tuple[Array, Array]:
+        """Whether a lag's pairs count as (i, j) and, again, as (j, i): every ordered pair exactly once."""
+        height = self.image_shape[0]
+        return lags <= height // 2, (lags > 0) & (2 * lags < height)
+
+    def _product(self, columns: Array) -> Array:
+        return _product(self, replicated(self, columns))
+
+    def swept_rows(self, pixels: Array) -> Array:
+        return _rows(self, pixels)
+
+    def as_matrix(self) -> Array:
+        memory.check("the matrix of the kernel", 4 * self.shape[0] ** 2 * self.dtype.itemsize, self.budget)
+        return _matrix(self)
+
+    def prepared(self) -> LinearOperator:
+        if self.memory_plan == "auto" and self.kept is None and self.mesh is None:
+            small = 4 * self.shape[0] ** 2 * self.dtype.itemsize
+            if small <= memory.budget(self.budget) // 16 and not isinstance(self.image, jax.core.Tracer):
+                return DenseOperator(_matrix(self), self.image_shape)
+        return super().prepared()
+
+
+def evaluated_block(op: BlockedKernel, start: Any, rows: Lags, columns: Lags | None) -> tuple[Slices, Array]:
+    """The slices at these lags, and the kernel's values there."""
+    plan = _plan(op.image, op.architecture, op.kind, op.weights, op.corrections, op.stores)
+    architecture = with_stores(op.architecture) if op.stores and columns is None else op.architecture
+    assert isinstance(architecture, Serial)
+    slices = evaluate(architecture, op.image, replace(plan, start=start), rows, columns)
+    if op.kind == "nngp":
+        return slices, slices.covariance()
+    return slices, jnp.zeros_like(slices.difference) if slices.tangent is None else slices.tangent
+
+
+def _plan(
+    image: Array,
+    architecture: Serial,
+    kind: Kind,
+    weights: Weights,
+    corrections: Mapping[str, Array],
+    stores: Stores,
+) -> Plan:
+    margin = margin_of(architecture)
+    return Plan(0, margin, kind == "ntk", alive(image), dict(weights), dict(corrections), stores=dict(stores))
+
+
+@partial(jax.jit, static_argnums=(2, 3, 4, 5))
+def fill_stores(
+    image: Array,
+    corrections: Mapping[str, Array],
+    architecture: Serial,
+    kind: Kind,
+    weights: Weights,
+    blocks: tuple[int, ...],
+) -> Stores:
+    """The kernel behind every Downsample, by position; ``blocks`` are the lags at a time for each."""
+    stores: dict[str, tuple[Array, Array | None]] = {}
+    for path, block in zip(paths(architecture), blocks, strict=True):
+        _, height = store_elements(path, (image.shape[0], image.shape[1]))
+        plan = _plan(image, architecture, kind, weights, corrections, stores)
+        stores[path[-1][1]] = fill_store(path, image, plan, height, block)
+    return stores
+
+
+@jax.jit
+def _diagonal(op: BlockedKernel) -> Array:
+    slices, values = evaluated_block(op, 0, Lags(0, 1, 0), Lags(0, 1, 0))
+    return diagonal_of(values, slices).reshape(-1)
+
+
+@partial(jax.jit, static_argnums=1)
+def find_corrections(image: Array, architecture: Serial) -> dict[str, Array]:
+    """The corrections of the resampling layers, by their positions."""
+    plan = Plan(0, margin_of(architecture), False, alive(image), find_corrections=True)
+    evaluate(architecture, image, plan, Lags(0, 1, 0), Lags(0, 1, 0))
+    return plan.corrections
+
+
+# --- sums over blocks ------------------------------------------------------------------------------------------------
+
+
+class Block(NamedTuple):
+    """The values of one block, at ``place`` of a stack that may hold more: what is needed is sliced from there."""
+
+    stack: Array
+    place: Array
+
+    def values(self) -> Array:
+        if len(self.stack) == 1:
+            return self.stack[0]
+        return lax.dynamic_index_in_dim(self.stack, self.place, keepdims=False)
+
+    def line(self, lag: int, column_lag: Array, first: Array | int, width: int) -> Array:
+        """Of a window's block: ``width`` pixels of all rows at one lag, shape (H, 1, width)."""
+        start = (self.place, lag, 0, column_lag, first)
+        return lax.dynamic_slice(
+            self.stack, [jnp.asarray(at, jnp.int32) for at in start], (1, 1, self.stack.shape[2], 1, width)
+        )[0, 0]
+
+
+# (operator, operands, sum so far, the block, its index) -> sum
+Add = Callable[[Any, Any, Array, Block, Array], Array]
+
+
+def sum_blocks(op: BlockedKernel, add: Add, operands: Any, start: Array, join: bool = False) -> Array:
+    """``start`` plus every block's part: add(op, operands, sum, block, index) for each block, on all devices.
+
+    With ``join``, blocks that are kept are given to ``add`` as a single one, with the index of the first: a block by
+    itself would be copied before it is multiplied.
+    """
+
+    def over(op: BlockedKernel, operands: Any, start: Array, indices: Array) -> Array:
+        if join and op.kept is not None:
+            joined = op.kept.reshape(1, -1, *op.kept.shape[2:])
+            return add(op, operands, start, Block(joined, jnp.int32(0)), indices[0])
+
+        def step(total: Array, index: tuple[Array, Array]) -> tuple[Array, None]:
+            if op.kept is not None:
+                return add(op, operands, total, Block(op.kept, index[1]), index[0]), None
+            return add(op, operands, total, Block(op.block_values(index[0])[None], jnp.int32(0)), index[0]), None
+
+        total, _ = lax.scan(step, start, (indices, jnp.arange(len(indices))))
+        return total
+
+    return _on_mesh(op, over, (operands, start), True)
+
+
+def _on_mesh(op: BlockedKernel, function: Callable[..., Array], arguments: tuple[Any, ...], add_up: bool) -> Array:
+    """function(op, *arguments, block indices), with the blocks spread over the mesh of the operator."""
+    indices = jnp.arange(op.block_count, dtype=jnp.int32)
+    if op.mesh is None:
+        return function(op, *arguments, indices)
+    names = tuple(op.mesh.axis_names)
+    split, whole = PartitionSpec(names), PartitionSpec()
+
+    def local(op: BlockedKernel, *rest: Any) -> Array:
+        result = function(op, *rest)
+        return lax.psum(result, names) if add_up else result
+
+    op_spec = jax.tree.map(lambda _: whole, op)
+    op_spec = op_spec if op.kept is None else replace(op_spec, kept=split)
+    specs = (op_spec, *(jax.tree.map(lambda _: whole, argument) for argument in arguments), split)
+    mapped = jax.shard_map(local, mesh=op.mesh, in_specs=specs, out_specs=whole if add_up else split, check_vma=False)
+    return mapped(op, *arguments, indices)
+
+
+def replicated(op: BlockedKernel, values: Array) -> Array:
+    """``values`` on every device of the operator's mesh."""
+    if op.mesh is None or isinstance(values, jax.core.Tracer):
+        return values
+    return jax.device_put(np.asarray(values), NamedSharding(op.mesh, PartitionSpec()))
+
+
+@jax.jit
+def all_values(op: BlockedKernel) -> Array:
+    """The values of every block, the first axis over blocks (and over the devices of a mesh)."""
+
+    def over(op: BlockedKernel, indices: Array) -> Array:
+        return lax.map(op.block_values, indices)
+
+    return _on_mesh(replace(op, kept=None), over, (), False)
+
+
+@jax.jit
+def _product(op: LagKernel, columns: Array) -> Array:
+    height, width = op.image_shape
+    vectors = columns.reshape(height, width, -1)
+    pixel = np.arange(height)
+
+    def add(op: LagKernel, extended: Array, out: Array, block: Block, index: Array) -> Array:
+        values = block.values()
+        axis = op.axis(index, len(values))
+        left, right = axis.ends(0, False)
+        first, second = op.counted(axis.lags)
+        ahead, behind = ((pixel[None, :] + sign * axis.lags[:, None]) % height for sign in (1, -1))
+
+        def received(parts: Array, place: Any, counted: Array) -> Array:
+            return jnp.sum(jnp.where(counted[:, None, None, None], axis.take(parts, place, 0), 0), axis=0)
+
+        parts = jnp.einsum("bpxz,bpzk->bpxk", values, extended[right], precision="highest")
+        out = out + received(parts, axis.place(pixel[None, :], ahead), first)
+        # the values are the second factor here: as the first one they would be transposed, which takes longer
+        parts = jnp.einsum("bpxk,bpxz->bpkz", extended[left], values, precision="highest")
+        return out + received(parts, axis.place(behind, pixel[None, :]), second).swapaxes(1, 2)
+
+    extended = jnp.pad(vectors, [(0, 1), (0, 0), (0, 0)])
+    return sum_blocks(op, add, extended, jnp.zeros_like(vectors), join=True).reshape(height * width, -1)
+
+
+@jax.jit
+def _matrix(op: LagKernel) -> Array:
+    height, width = op.image_shape
+    values = op.kept if op.kept is not None else all_values(op)
+    axis = LagAxis(height, np.arange(values.shape[0] * values.shape[1]), 1, margin_of(op.architecture))
+    values = values.reshape(-1, width, width)
+    i, j = np.meshgrid(np.arange(height), np.arange(height), indexing="ij")
+    stored = (j - i) % height <= height // 2
+    place: Any = np.where(stored, axis.place(i, j), axis.place(j, i))
+    pairs = jnp.take(values, place, axis=0)
+    pairs = jnp.where(stored[:, :, None, None], pairs, pairs.swapaxes(2, 3))
+    return pairs.transpose(0, 2, 1, 3).reshape(height * width, height * width)
+
+
+@jax.jit
+def _rows(op: LagKernel, pixels: Array) -> Array:
+    height, width = op.image_shape
+
+    def add(op: LagKernel, pixels: Array, out: Array, block: Block, index: Array) -> Array:
+        values = block.values()
+        y, x = pixels[:, None] // width, pixels[:, None] % width
+        axis = op.axis(index, op.block)
+        first, second = op.counted(axis.lags)
+        flat = values.reshape(-1, width, width)
+        count = jnp.arange(len(pixels))[:, None]
+        ahead, behind = ((y + sign * axis.lags[None, :]) % height for sign in (1, -1))
+        lines = flat[axis.place(y, ahead), x, :]
+        out = out.at[count, ahead].add(jnp.where(first[None, :, None], lines, 0))
+        lines = flat[axis.place(behind, y), :, x]
+        return out.at[count, behind].add(jnp.where(second[None, :, None], lines, 0))
+
+    start = jnp.zeros((len(pixels), height, width), op.dtype)
+    return sum_blocks(op, add, pixels, start).reshape(len(pixels), height * width)

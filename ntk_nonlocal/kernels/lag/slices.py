@@ -1,0 +1,355 @@
+"""Slices of the exact kernel, and what every layer does to them.
+
+A slice holds all pairs of pixels of some row lags (see ``axes``). Layer by layer it carries D = (q_i + q_j) / 2 - S,
+where S is the covariance of the pre-activations and q its diagonal (see ``duals`` for why), and the tangent kernel
+Theta of the layers so far (Jacot et al. 2018; for convolutions Arora et al. 2019, Novak et al. 2019):
+
+    convolution   S' = s2 mean over the window of S + b2,  Theta' = s2 mean over the window of Theta + S'
+    nonlinearity  S' = E[phi(u) phi(v)],                   Theta' = Theta * E[phi'(u) phi'(v)]
+    resampling    S' = A S A^T,                            Theta' = A Theta A^T
+    concatenation and sum: the branches' mean, weighted by channels, and sum
+
+Arrays reach as far beyond the image's edges as the convolutions to come need. With zero padding, S and Theta are zero
+for a pair that is not inside, and D is half the variance of the end that is; with circular padding the image is
+continued.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import singledispatch
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ntk_nonlocal.architecture import (
+    ArchitectureError,
+    Concat,
+    Conv,
+    Downsample,
+    Layer,
+    Nonlinearity,
+    Serial,
+    Signal,
+    Sum,
+    Upsample,
+    convolutions,
+)
+from ntk_nonlocal.xla import computed_once
+
+from .axes import Axis, DenseAxis, LagAxis, box_image, box_sum, change_padding, resample_image
+from .demand import Extent, Lags, computed_pad, needed
+from .duals import dual
+
+
+@dataclass(frozen=True, eq=False)
+class Slices:
+    """The pairs of some lags behind some layer.
+
+    ``difference`` is D and ``tangent`` Theta (None while it is zero), both of shape (row lags, row positions, ...),
+    reaching ``pad`` positions beyond the edges; ``variance`` is q as a table (h, w); ``signal`` is what validation
+    knows there. ``bordered`` says that D and Theta have their values for pairs outside the image already.
+    """
+
+    difference: Array
+    tangent: Array | None
+    variance: Array
+    rows: LagAxis
+    columns: Axis
+    signal: Signal
+    pad: int = 0
+    padding: str | None = None
+    bordered: bool = False
+    nonnegative: bool = False
+
+    def pair(self, table: Array) -> tuple[Array, Array]:
+        """A table (h, w) at the left and at the right pixel of every pair, broadcasting; zero outside the image."""
+        wrap = self.padding == "circular"
+        extended = jnp.pad(table, [(0, 1), (0, 0)])
+        left, right = (
+            jnp.take(columns, rows, axis=0, mode="clip")
+            for columns, rows in zip(
+                self.columns.tables(extended, self.pad, wrap), self.rows.ends(self.pad, wrap), strict=True
+            )
+        )
+        return left, right
+
+    def covariance(self) -> Array:
+        left, right = self.pair(self.variance)
+        return 0.5 * (left + right) - self.difference
+
+    def map(self, function: Callable[[Array], Array], **changes: Any) -> Slices:
+        """The same function on D and on Theta."""
+        tangent = None if self.tangent is None else function(self.tangent)
+        return replace(self, difference=function(self.difference), tangent=tangent, **changes)
+
+    def border(self) -> Slices:
+        """With the values that zero padding gives to pairs outside the image."""
+        if self.bordered or self.pad == 0 or self.padding != "zero":
+            return self
+        inside = jnp.asarray(self.rows.valid(self.pad))[:, :, None, None] & self.columns.valid(self.pad)
+        left, right = self.pair(self.variance)
+        tangent = None if self.tangent is None else jnp.where(inside, self.tangent, 0)
+        difference = jnp.where(inside, self.difference, 0.5 * (left + right))
+        return replace(self, difference=difference, tangent=tangent, bordered=True)
+
+    def restrict(self, rows: LagAxis, columns: Axis, extent: Extent) -> Slices:
+        """Only the lags of the given axes, reaching as far beyond the edges as ``extent`` says."""
+
+        def lags(values: Array) -> Array:
+            values = self.rows.restrict(values, rows, 0)
+            return self.columns.restrict(values, columns, 2)  # type: ignore[arg-type]
+
+        return self.map(lags, rows=rows, columns=columns).extend(extent.pad, extent.padding)
+
+    def extend(self, pad: int, padding: str | None) -> Slices:
+        axes = self.rows.position_axes(0) + self.columns.position_axes(2)
+        if pad == self.pad and padding in (self.padding, None):
+            return self
+        if pad < self.pad and padding in (self.padding, None):
+            return self.map(lambda values: change_padding(values, axes, pad - self.pad), pad=pad)
+        inside = replace(self.extend(0, None), padding=None, bordered=False)
+        if padding == "circular":
+            return inside.map(
+                lambda values: self.columns.wrap(self.rows.wrap(values, pad, 0), pad, 2), pad=pad, padding=padding
+            )
+        return inside.map(lambda values: change_padding(values, axes, pad), pad=pad, padding=padding)
+
+
+@dataclass
+class Plan:
+    """One evaluation: where the block starts, how the columns are stored, and what is known beforehand.
+
+    ``corrections`` holds, for each resampling layer by position, the diagonal of A D A^T; an evaluation near the
+    diagonal (columns by lag, with lag zero) finds it, the others need it. ``weights`` multiplies the part of each
+    convolution's (weights, biases) in the tangent kernel. ``alive`` is a traced truth, see :func:`separate`.
+    ``stores`` holds the kernel behind each Downsample, see ``stores``.
+    """
+
+    start: Any
+    margin: int
+    tangent: bool
+    alive: Array
+    weights: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    corrections: dict[str, Array] = field(default_factory=dict)
+    find_corrections: bool = False
+    stores: Mapping[str, tuple[Array, Array | None]] = field(default_factory=dict)
+
+    def axes(self, extent: Extent, size: tuple[int, int]) -> tuple[LagAxis, Axis]:
+        column_axis: Axis = DenseAxis(size[1])
+        if extent.columns is not None:
+            column_axis = extent.columns.axis(0, size[1], self.margin)
+        return extent.rows.axis(self.start, size[0], self.margin), column_axis
+
+
+def separate(slices: Slices, step: Callable[[Slices], Slices], plan: Plan) -> Slices:
+    """``step(slices)``, computed once and stored, see ``separation``."""
+    described: list[Slices] = []
+
+    def run(difference: Array, tangent: Array | None) -> tuple[Array, Array | None]:
+        result = step(replace(slices, difference=difference, tangent=tangent))
+        described.append(result)
+        return result.difference, result.tangent
+
+    difference, tangent = computed_once(run, plan.alive, slices.difference, slices.tangent)
+    return replace(described[-1], difference=difference, tangent=tangent)
+
+
+def input_slices(image: Array, extent: Extent, plan: Plan) -> Slices:
+    """The network input (H, W, C): D = |x_i - x_j|^2 / (2 C)."""
+    height, width, channels = image.shape
+    zero = jnp.zeros((), image.dtype)
+    variance = jnp.mean(jnp.square(image), axis=-1)
+    signal = Signal("raw", size=(height, width))
+    axes = plan.axes(extent, (height, width))
+    blank = Slices(zero, None, variance, *axes, signal, extent.pad, extent.padding, bordered=True)
+
+    def step(before: Slices) -> Slices:
+        total = zero
+        for channel in range(channels):
+            left, right = before.pair(image[:, :, channel])
+            total = total + jnp.square(left - right)
+        return replace(before, difference=total * (0.5 / channels))
+
+    return separate(blank, step, plan)
+
+
+@singledispatch
+def lag_rule(layer: Layer, slices: Slices, position: str, plan: Plan, extent: Extent) -> Slices:
+    """A layer's rule for the exact kernel; ``extent`` is what is wanted of its output.
+
+    A new nonlinearity registers with :func:`ntk_nonlocal.kernels.dual` instead.
+    """
+    raise NotImplementedError(
+        f"{position}: no exact-kernel rule for {type(layer).__name__}; register one with "
+        f"ntk_nonlocal.kernels.lag_rule.register({type(layer).__name__}), or use backend='neural-tangents'"
+    )
+
+
+@lag_rule.register
+def _(layer: Nonlinearity, slices: Slices, position: str, plan: Plan, extent: Extent) -> Slices:
+    new_variance = _dual_variance(layer, slices)
+
+    def step(before: Slices) -> Slices:
+        result = dual(layer, before.difference, before.variance, before.pair, before.nonnegative)
+        tangent = None if before.tangent is None else before.tangent * result.derivative
+        after = replace(before, difference=result.difference, tangent=tangent, bordered=False)
+        after = replace(after, variance=new_variance, nonnegative=result.nonnegative)
+        return after.border()
+
+    return separate(slices, step, plan)
+
+
+def _dual_variance(layer: Nonlinearity, slices: Slices) -> Array:
+    """The variances behind a nonlinearity, as a table (h, w)."""
+    nothing = jnp.zeros_like(slices.variance)
+    result = dual(layer, nothing, slices.variance, lambda table: (table, table), slices.nonnegative)
+    return result.variance
+
+
+@lag_rule.register
+def _(layer: Conv, slices: Slices, position: str, plan: Plan, extent: Extent) -> Slices:
+    radius = layer.kernel_size // 2
+    scale = layer.weight_std**2 / layer.kernel_size**2
+    variance = layer.weight_std**2 * box_image(slices.variance, layer) + layer.bias_std**2
+    signal = layer.propagate(slices.signal, position)
+    if radius and not slices.bordered and slices.padding == "zero":
+        slices = separate(slices, Slices.border, plan)
+    pad = computed_pad(layer, extent) if radius else slices.pad
+    if radius:
+        along_rows = slices.rows.position_axes(0)
+        along_columns = slices.columns.position_axes(2)
+
+        def rows_first(before: Slices) -> Slices:
+            return before.map(lambda values: box_sum(values, along_rows, radius))
+
+        # a small window's sum is faster in one go than through the memory twice
+        slices = rows_first(slices) if radius == 1 else separate(slices, rows_first, plan)
+        slices = slices.map(lambda values: box_sum(values, along_columns, radius))
+    result = slices.map(lambda values: values * jnp.asarray(scale, values.dtype))
+    result = replace(result, variance=variance, signal=signal, pad=pad, bordered=False)
+    if plan.tangent:
+        weight, bias = plan.weights.get(position, (1.0, 1.0))
+        own = weight * result.covariance() + (bias - weight) * layer.bias_std**2
+        result = replace(result, tangent=own if result.tangent is None else own + result.tangent)
+    return result.extend(extent.pad, extent.padding)
+
+
+@lag_rule.register(Downsample)
+@lag_rule.register(Upsample)
+def _(layer: Downsample | Upsample, slices: Slices, position: str, plan: Plan, extent: Extent) -> Slices:
+    signal = layer.propagate(slices.signal, position)
+    assert signal.size is not None
+    rows, columns = plan.axes(extent, signal.size)
+
+    def resample(values: Array) -> Array:
+        if isinstance(layer, Downsample):  # the smaller arrays go through the rows
+            values = slices.columns.resample(values, layer, columns, extent.pad, 2)  # type: ignore[arg-type]
+            return slices.rows.resample(values, layer, rows, extent.pad, 0)
+        values = slices.rows.resample(values, layer, rows, extent.pad, 0)
+        return slices.columns.resample(values, layer, columns, extent.pad, 2)  # type: ignore[arg-type]
+
+    result = slices.map(
+        resample, rows=rows, columns=columns, signal=signal, pad=extent.pad, padding=extent.padding, bordered=False
+    )
+    if plan.find_corrections:
+        plan.corrections[position] = diagonal_of(result.difference, result)
+    correction = plan.corrections[position]
+    left, right = result.pair(correction)
+    # an angle is the square root of what is left here: nothing may be left of what cancels, on the diagonal and for
+    # pixels with equal patches
+    same = jnp.asarray(rows.same(extent.pad))[:, :, None, None] & columns.same(extent.pad)
+    inside = 0.5 * (left + right)
+    difference = result.difference - inside
+    rounding = 8 * float(np.finfo(np.dtype(difference.dtype)).eps) * inside
+    difference = jnp.where(same | (difference <= rounding), 0, difference)
+    variance = resample_image(slices.variance, layer) - correction
+    return replace(result, difference=difference, variance=variance)
+
+
+@lag_rule.register
+def _(layer: Serial, slices: Slices, position: str, plan: Plan, extent: Extent) -> Slices:
+    wanted = [extent]
+    for inner in reversed(layer.layers):
+        wanted.append(needed(inner, wanted[-1]))
+    wanted.reverse()
+    assert slices.signal.size is not None
+    slices = slices.restrict(*plan.axes(wanted[0], slices.signal.size), wanted[0])
+    for index, inner in enumerate(layer.layers):
+        where = f"{position}, layer {index}" if position else f"layer {index}"
+        slices = lag_rule(inner, slices, where, plan, wanted[index + 1])
+    return slices
+
+
+def _branches(layer: Concat | Sum, slices: Slices, position: str, plan: Plan, extent: Extent) -> list[Slices]:
+    assert slices.signal.size is not None
+    ends = []
+    for index, branch in enumerate(layer.branches):
+        wanted = needed(branch, extent)
+        start = slices.restrict(*plan.axes(wanted, slices.signal.size), wanted)
+        ends.append(lag_rule(branch, start, f"{position}, branch {index}", plan, extent))
+    return ends
+
+
+def _combine(ends: list[Slices], weights: list[float], signal: Signal) -> Slices:
+    def add(values: list[Array]) -> Array:
+        total = weights[0] * values[0]
+        for weight, value in zip(weights[1:], values[1:], strict=True):
+            total = total + weight * value
+        return total
+
+    tangents = [end.tangent for end in ends]
+    known = [jnp.zeros_like(ends[0].difference) if tangent is None else tangent for tangent in tangents]
+    return replace(
+        ends[0],
+        difference=add([end.difference for end in ends]),
+        tangent=None if all(tangent is None for tangent in tangents) else add(known),
+        variance=add([end.variance for end in ends]),
+        bordered=all(end.bordered for end in ends),
+        nonnegative=all(end.nonnegative for end in ends),
+        signal=signal,
+    )
+
+
+@lag_rule.register
+def _(layer: Concat, slices: Slices, position: str, plan: Plan, extent: Extent) -> Slices:
+    ends = _branches(layer, slices, position, plan, extent)
+    channels = [end.signal.channels for end in ends]
+    if None in channels:
+        raise ArchitectureError(f"{position}: the channels of {layer!r} are not known; put a Conv into each branch")
+    total = sum(count for count in channels if count is not None)
+    weights = [count / total for count in channels if count is not None]
+    return _combine(ends, weights, layer.propagate(slices.signal, position))
+
+
+@lag_rule.register
+def _(layer: Sum, slices: Slices, position: str, plan: Plan, extent: Extent) -> Slices:
+    ends = _branches(layer, slices, position, plan, extent)
+    return _combine(ends, [1.0] * len(ends), layer.propagate(slices.signal, position))
+
+
+def diagonal_of(values: Array, slices: Slices) -> Array:
+    """The pairs (i, i) as a table (h, w); both axes of the slices are by lag and hold lag zero."""
+    assert isinstance(slices.columns, LagAxis)
+    axes = (1, 3)
+    values = change_padding(values, axes, -slices.pad) if slices.pad else values
+    row, column = (axis.place(np.arange(axis.length), np.arange(axis.length)) for axis in (slices.rows, slices.columns))
+    shape = values.shape
+    return values.reshape(shape[0] * shape[1], shape[2] * shape[3])[row][:, column]
+
+
+def margin_of(architecture: Layer) -> int:
+    """The gap that keeps the two halves of a lag apart: the largest radius, and all radii of circular convolutions."""
+    radii = [(item.conv.kernel_size // 2, item.conv.padding) for item in convolutions(architecture)]
+    largest = max((radius for radius, _ in radii), default=0)
+    return max(largest, sum(radius for radius, padding in radii if padding == "circular"))
+
+
+def evaluate(architecture: Serial, image: Array, plan: Plan, rows: Lags, columns: Lags | None) -> Slices:
+    """The slices of the output at the given lags."""
+    wanted = Extent(rows, columns)
+    extent = needed(architecture, wanted)
+    return lag_rule(architecture, input_slices(image, extent, plan), "", plan, wanted)

@@ -1,0 +1,297 @@
+"""An architecture as a neural-tangents triple, and its exact kernel from there: the oracle of this package.
+
+The formulas are those of neural-tangents (Novak et al. 2020, Neural Tangents: fast and easy infinite neural networks in
+Python) in the "ntk" parametrisation. Added here are subsampling (a layer without weights that keeps every n-th pixel),
+resizing by a factor instead of to a size, and the order of the pixels: neural-tangents reverses the spatial axes of its
+covariances with every convolution and marks that in ``Kernel.is_reversed``, which its own resizing does not look at.
+
+A layer from outside the package brings its meaning with :data:`stax_rule`::
+
+    @stax_rule.register
+    def _(layer: MyLayer, place: Place) -> Triple:
+        return neural_tangents.stax().Sin(a=layer.amplitude)
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from ntk_nonlocal.architecture import (
+    Concat,
+    Conv,
+    Downsample,
+    Erf,
+    Layer,
+    LeakyRelu,
+    Rbf,
+    Relu,
+    Serial,
+    Sum,
+    Upsample,
+    as_serial,
+    convolutions,
+    output_signal,
+)
+from ntk_nonlocal.checks import whole
+from ntk_nonlocal.images import checked_input
+from ntk_nonlocal.memory import available_memory
+from ntk_nonlocal.operators import DenseOperator
+
+from . import neural_tangents
+
+Triple = tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]
+
+# Peak memory over that of the largest covariance, measured on convolutional networks and autoencoders.
+_COPIES_EAGER = 16
+_COPIES_JIT = 9
+
+
+def to_stax(architecture: Layer, width: int = 256, out_channels: int = 1) -> Triple:
+    """The neural-tangents triple (init_fn, apply_fn, kernel_fn) of an architecture, in the "ntk" parametrisation.
+
+    Images are batches (N, H, W, C). ``kernel_fn(x, None, "ntk")`` returns (N, N, H, H, W, W) after an even number of
+    convolutions and (N, N, W, W, H, H) after an odd one: ask for the whole kernel and read ``is_reversed``, or use
+    :func:`exact_kernel`. Compiled with ``jax.jit``, rounding leaves an error on the diagonal of the tangent kernel of
+    rectified networks (up to 1e-4 of it in float32, 3e-9 in float64), which is not there when it is called as it is.
+
+    Args:
+      architecture: its description; it is not tied to an image size.
+      width, out_channels: channels of the hidden layers and of the output of the finite network (``init_fn``,
+        ``apply_fn``); the infinite-width kernel does not depend on them.
+
+    Raises:
+      ArchitectureError: an architecture without an infinite-width limit.
+      NotImplementedError: a layer without a registered :data:`stax_rule`.
+      ImportError: neural-tangents is not installed.
+    """
+    if not isinstance(architecture, Layer):
+        raise TypeError(f"architecture must be built from layers, such as nnl.cnn(depth=3), got {architecture!r}")
+    for name, value in (("width", width), ("out_channels", out_channels)):
+        whole(name, value, 1)
+    serial = as_serial(architecture)
+    channels = {conv.position: int(out_channels if conv.is_output else width) for conv in convolutions(serial)}
+    return stax_rule(serial, Place("", channels))
+
+
+def exact_kernel(
+    architecture: Layer, network_input: ArrayLike, kind: Literal["ntk", "nngp"] = "ntk", *, jit: bool = False
+) -> DenseOperator:
+    """The exact infinite-width kernel over all pixel pairs of the network's output, computed by neural-tangents.
+
+    Args:
+      architecture: its description.
+      network_input: floating-point array (H, W, C), any number of channels.
+      kind: "ntk" (all layers trained) or "nngp" (the last layer trained).
+      jit: compile the computation. That needs about half the memory; but fused operations leave an error on the
+        diagonal of the tangent kernel of rectified networks (up to 1e-4 of it in float32, 3e-9 in float64), where the
+        default is exact to rounding. (Off the diagonal, pixels whose patches are exact multiples of each other have an
+        error of that size either way.)
+
+    Returns:
+      The kernel (H W, H W) of the output's pixels in row-major order; float64 for a float64 input where JAX has 64-bit
+      types enabled, float32 otherwise.
+
+    Raises:
+      ArchitectureError: the architecture does not fit the image.
+      ValueError: a wrong input or kind, or a kernel that does not fit into memory (checked before it is computed).
+      NotImplementedError: a layer without a registered :data:`stax_rule`.
+      ImportError: neural-tangents is not installed.
+
+    Warns:
+      UserWarning: a float64 input where JAX has no 64-bit types: the kernel is computed in float32.
+    """
+    if kind not in ("ntk", "nngp"):
+        raise ValueError(f"kind must be 'ntk' or 'nngp', got {kind!r}")
+    x = checked_input(network_input)
+    image_shape = output_signal(architecture, (x.shape[0], x.shape[1])).size
+    assert image_shape is not None  # it was given
+    _, _, kernel_fn = to_stax(architecture, width=1)
+
+    def matrix(x: Array) -> Array:
+        return _pixel_matrix(kernel_fn(x[None], None, (kind, "is_reversed")), kind, image_shape).astype(x.dtype)
+
+    with warnings.catch_warnings():
+        # Whether the branches are independent is what the architecture's own validation has checked.
+        warnings.filterwarnings("ignore", message="`FanIn` layers assume independent inputs")
+        _check_memory(matrix, x, _COPIES_JIT if jit else _COPIES_EAGER)
+        return DenseOperator((jax.jit(matrix) if jit else matrix)(x), image_shape)
+
+
+def _pixel_matrix(kernel: Any, kind: str, image_shape: tuple[int, int]) -> Array:
+    pixels = image_shape[0] * image_shape[1]
+    values: Array = getattr(kernel, kind)
+    if values.ndim == 0:  # the tangent kernel of a network without weights
+        return jnp.broadcast_to(values, (pixels, pixels))
+    order = (2, 0, 3, 1) if kernel.is_reversed else (0, 2, 1, 3)
+    return values[0, 0].transpose(order).reshape(pixels, pixels)
+
+
+# --- memory ----------------------------------------------------------------------------------------------------------
+
+
+def _check_memory(function: Callable[[Array], Array], x: Array, copies: int) -> None:
+    outputs = [out.aval for equation in jax.make_jaxpr(function)(x).eqns for out in equation.outvars]
+    needed = copies * max((out.size * out.dtype.itemsize for out in outputs), default=0)
+    available = available_memory()
+    if available is not None and needed > available:
+        raise ValueError(
+            f"the kernel of a {x.shape[0]}x{x.shape[1]} image needs about {needed / 2**30:.1f} GiB with "
+            f"neural-tangents, and {available / 2**30:.1f} GiB are free; use a smaller image or crop, or "
+            'tangent_kernel(..., backend="lag"), which does not hold the matrix'
+        )
+
+
+# --- rules -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a layer stands: its position as in error messages, and the channels of every convolution by position."""
+
+    position: str
+    channels_by_position: dict[str, int]
+
+    def inside(self, label: Literal["layer", "branch"], index: int) -> Place:
+        """The place of the ``index``-th layer or branch of a layer that stands here."""
+        name = f"{label} {index}"
+        return Place(f"{self.position}, {name}" if self.position else name, self.channels_by_position)
+
+    @property
+    def channels(self) -> int:
+        """Channels that a convolution here gives."""
+        return self.channels_by_position[self.position]
+
+
+@singledispatch
+def stax_rule(layer: Layer, place: Place) -> Triple:
+    """The neural-tangents triple of ``layer`` at ``place``; one is registered for every type of layer."""
+    raise NotImplementedError(
+        f"{place.position}: {type(layer).__name__} has no meaning for neural-tangents; register one with "
+        "@ntk_nonlocal.kernels.oracle.stax.stax_rule.register"
+    )
+
+
+@stax_rule.register
+def _(layer: Serial, place: Place) -> Triple:
+    stax = neural_tangents.stax()
+    if not layer.layers:
+        return stax.Identity()
+    triples = [stax_rule(inner, place.inside("layer", index)) for index, inner in enumerate(layer.layers)]
+    return stax.serial(*triples)
+
+
+@stax_rule.register
+def _(layer: Concat, place: Place) -> Triple:
+    return _branches(layer.branches, place, neural_tangents.stax().FanInConcat(-1))
+
+
+@stax_rule.register
+def _(layer: Sum, place: Place) -> Triple:
+    return _branches(layer.branches, place, neural_tangents.stax().FanInSum())
+
+
+def _branches(branches: tuple[Layer, ...], place: Place, fan_in: Triple) -> Triple:
+    stax = neural_tangents.stax()
+    triples = [stax_rule(branch, place.inside("branch", index)) for index, branch in enumerate(branches)]
+    return stax.serial(stax.FanOut(len(triples)), stax.parallel(*triples), fan_in)
+
+
+@stax_rule.register
+def _(layer: Conv, place: Place) -> Triple:
+    return neural_tangents.stax().Conv(
+        place.channels,
+        (layer.kernel_size, layer.kernel_size),
+        padding="CIRCULAR" if layer.padding == "circular" else "SAME",
+        W_std=layer.weight_std,
+        b_std=layer.bias_std or None,
+        parameterization="ntk",
+    )
+
+
+@stax_rule.register
+def _(layer: Relu, place: Place) -> Triple:
+    return neural_tangents.stax().Relu()
+
+
+@stax_rule.register
+def _(layer: LeakyRelu, place: Place) -> Triple:
+    return neural_tangents.stax().LeakyRelu(layer.slope)
+
+
+@stax_rule.register
+def _(layer: Erf, place: Place) -> Triple:
+    return neural_tangents.stax().Erf()
+
+
+@stax_rule.register
+def _(layer: Rbf, place: Place) -> Triple:
+    return neural_tangents.stax().Rbf(layer.gamma)
+
+
+@stax_rule.register
+def _(layer: Downsample, place: Place) -> Triple:
+    stax, factor = neural_tangents.stax(), layer.factor
+    if layer.method == "average":
+        return stax.AvgPool((factor, factor), (factor, factor), padding="VALID")
+
+    def keep(covariance: Array | None, batch_axes: int) -> Array | None:
+        if covariance is None or covariance.ndim == 0:
+            return covariance
+        return covariance[(slice(None),) * batch_axes + (slice(None, None, factor),) * 4]
+
+    def change(kernel: Any) -> Any:
+        own = 1 if kernel.diagonal_batch else 2
+        return kernel.replace(
+            cov1=keep(kernel.cov1, own),
+            cov2=keep(kernel.cov2, own),
+            nngp=keep(kernel.nngp, 2),
+            ntk=keep(kernel.ntk, 2),
+        )
+
+    return _linear_layer(lambda x: x[:, ::factor, ::factor], change)
+
+
+@stax_rule.register
+def _(layer: Upsample, place: Place) -> Triple:
+    stax, factor, method = neural_tangents.stax(), layer.factor, layer.method
+
+    def resize(shape: tuple[int, ...]) -> Triple:
+        return stax.ImageResize((-1, factor * shape[1], factor * shape[2], -1), method)
+
+    def change(kernel: Any) -> Any:
+        # ImageResize takes the axes to be in order, whatever the kernel says of them.
+        upright = kernel.reverse() if kernel.is_reversed else kernel
+        return resize(kernel.shape1)[2](upright)
+
+    return _linear_layer(lambda x: resize(x.shape)[1]((), x), change)
+
+
+def _linear_layer(resample: Callable[[Array], Array], change: Callable[[Any], Any]) -> Triple:
+    """A layer without weights: ``resample`` acts on images (N, H, W, C), ``change`` on full spatial kernels."""
+    stax = neural_tangents.stax()
+
+    def init_fn(rng: Array, input_shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[()]]:
+        return jax.eval_shape(lambda: resample(jnp.zeros(input_shape))).shape, ()
+
+    def apply_fn(params: tuple[()], inputs: Array, **kwargs: Any) -> Array:
+        return resample(inputs)
+
+    @stax.requires(  # type: ignore[untyped-decorator]
+        batch_axis=0, channel_axis=-1, diagonal_spatial=stax.Diagonal(input=stax.Bool.NO)
+    )
+    def kernel_fn(kernel: Any, **kwargs: Any) -> Any:
+        return change(kernel)
+
+    def triple() -> Triple:
+        return init_fn, apply_fn, kernel_fn
+
+    return stax.layer(triple)()

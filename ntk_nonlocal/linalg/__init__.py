@@ -1,0 +1,5 @@
+"""Linear algebra with products alone: Krylov spaces, matrix functions, eigenpairs, low rank, comparisons."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

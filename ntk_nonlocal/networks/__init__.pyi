@@ -1,0 +1,26 @@
+from .checkpoint import CheckpointError, digest
+from .empirical import empirical_kernel
+from .finite import FlaxNetwork, Params, Place, flax_rule, parameters_at, to_flax
+from .inputs import noise_input
+from .result import DivergenceError, History, TrainingResult
+from .training import train
+from .weights import WeightChange, weight_change
+
+__all__ = [
+    "CheckpointError",
+    "DivergenceError",
+    "FlaxNetwork",
+    "History",
+    "Params",
+    "Place",
+    "TrainingResult",
+    "WeightChange",
+    "digest",
+    "empirical_kernel",
+    "flax_rule",
+    "noise_input",
+    "parameters_at",
+    "to_flax",
+    "train",
+    "weight_change",
+]

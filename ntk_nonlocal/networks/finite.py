@@ -1,0 +1,430 @@
+"""The finite network an architecture describes, as a Flax module of any width.
+
+Two parametrisations of the same function (Lee et al. 2019, Wide neural networks of any depth; Sohl-Dickstein et al.
+2020, On the infinite width limit of neural networks with a standard parameterization): "ntk" draws weights from
+N(0, 1) and scales them by weight_std / sqrt(fan-in) in the forward pass, "standard" draws them from
+N(0, weight_std^2 / fan-in), as practitioners do. For one key they agree at initialisation, but gradient descent moves
+them differently: in "ntk" it follows the tangent kernel Theta, in "standard" a kernel in which every layer counts in
+proportion to its fan-in (``kernels.layers``), unless every layer has its own step size
+(:meth:`FlaxNetwork.tangent_steps`).
+
+A layer from outside the package brings its meaning with :data:`flax_rule`::
+
+    @flax_rule.register
+    def _(layer: MyLayer, place: Place):
+        return lambda x: ...            # or flax.linen.Module(..., name=place.name), with parameters of its own
+
+Arrays inside the network are (H, W, channels).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache, partial, singledispatch
+from typing import Any, Literal, get_args
+
+import flax.errors
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.typing import ArrayLike
+
+from ntk_nonlocal.architecture import (
+    Concat,
+    Conv,
+    Downsample,
+    Erf,
+    Layer,
+    LeakyRelu,
+    Nonlinearity,
+    Rbf,
+    Relu,
+    Serial,
+    Sum,
+    Upsample,
+    as_serial,
+    check_network,
+    convolutions,
+    output_signal,
+)
+from ntk_nonlocal.checks import choice, real_array, whole
+from ntk_nonlocal.kernels import LayerWeights, check_layer_weights
+
+from .convolution import convolve
+
+Parameterization = Literal["ntk", "standard"]
+Params = dict[str, Any]
+
+MOST_CHANNELS = 2**20
+
+
+@dataclass(frozen=True)
+class FlaxNetwork:
+    """A finite network: frozen and hashable, so that it can be a static argument of ``jax.jit``.
+
+    Made by :func:`to_flax`. Parameters are nested dictionaries named by the positions of the layers, for example
+    ``params["layer_2"]["branch_1"]["layer_0"]["kernel"]`` of shape (k, k, input channels, output channels), and "bias"
+    beside it where bias_std is above zero.
+    """
+
+    architecture: Serial
+    width: int
+    out_channels: int
+    parameterization: Parameterization
+
+    def init(self, key: Array, network_input: ArrayLike) -> Params:
+        """Draws the parameters for inputs such as ``network_input`` (H, W, C), in its floating-point type.
+
+        Raises:
+          ValueError: an input that is not a finite image, or does not fit the architecture.
+        """
+        x = self.check_input(network_input)
+        try:
+            out = jax.eval_shape(lambda: _module(self).init_with_output(key, x)[0])
+        except flax.errors.InvalidRngError:
+            raise TypeError(f"key must be a random key, such as jax.random.key(0), got {key!r}") from None
+        if out.shape[-1] != self.out_channels:
+            raise ValueError(
+                f"the network's output has {out.shape[-1]} channels instead of {self.out_channels}; "
+                "let the architecture end in a Conv"
+            )
+        # Lazily: the forward pass is not computed.
+        shape = jax.eval_shape(lambda: x)
+        params: Params = _module(self).lazy_init(key, shape, mutable="params")["params"]
+        return params
+
+    def apply(self, params: Params, network_input: ArrayLike, *, reverse_mode: bool = False) -> Array:
+        """The network's output, (H, W, C) -> (H, W, out_channels).
+
+        Args:
+          params: from ``init``, or trained.
+          network_input: the image that the network is fed.
+          reverse_mode: on a CPU ``jax.grad`` and ``jax.vjp`` take the gradient with respect to the weights faster
+            (``networks.convolution``); JAX then refuses its forward mode (``jax.jvp``, ``jax.jacfwd``).
+
+        Raises:
+          ValueError: an input that is not a finite image or does not fit, or parameters of another network.
+        """
+        out: Array = self._call(_apply, params, network_input, bool(reverse_mode))
+        return out
+
+    def pre_activations(self, params: Params, network_input: ArrayLike) -> Array:
+        """The input of the last nonlinearity, (H, W, C) -> (H', W', width); what the paper's figure 5 looks at.
+
+        Raises:
+          ValueError: the architecture has no nonlinearity; or as for ``apply``.
+        """
+        if self.last_nonlinearity is None:
+            raise ValueError(f"{self.architecture!r} has no nonlinearity, hence no pre-activations")
+        features: Array = self._call(_pre_activations, params, network_input)
+        return features
+
+    def _call(self, function: Callable[..., Any], params: Params, network_input: ArrayLike, *options: bool) -> Any:
+        x = self.check_input(network_input)
+        if not isinstance(params, dict):
+            raise TypeError(f"params must be those of network.init(key, network_input), got {type(params).__name__}")
+        try:
+            return function(self, params, x, *options)
+        except flax.errors.FlaxError as error:
+            raise ValueError(f"params do not belong to this network and input: {str(error).splitlines()[0]}") from None
+
+    def tangent_steps(self, params: Params) -> Params:
+        """Step sizes per parameter, relative to a common one, with which gradient descent follows Theta.
+
+        The squared scales that the "ntk" parametrisation has in its forward pass and this one has not: 1 everywhere in
+        the "ntk" parametrisation; weight_std^2 / fan-in and bias_std^2 in the standard one. The structure is that of
+        ``params``, with one number each (``layer_steps`` of ``train``).
+        """
+        steps: Params = jax.tree.map(lambda _: 1.0, params)
+        if self.parameterization == "standard":
+            for placed in convolutions(self.architecture):
+                leaf = parameters_at(steps, placed.position)
+                fan_in = math.prod(parameters_at(params, placed.position)["kernel"].shape[:3])
+                leaf["kernel"] = placed.conv.weight_std**2 / fan_in
+                if "bias" in leaf:
+                    leaf["bias"] = placed.conv.bias_std**2
+        return steps
+
+    def contribution_weights(self, params: Params, layer_weights: LayerWeights, others: float = 1.0) -> Params:
+        """Spreads factors per convolution, in the order of ``convolutions``, over the parameters.
+
+        A factor multiplies the convolution's contribution to Theta, whichever parameterization the network has:
+        factors of one give Theta. Parameters of layers that are no convolutions take the factor ``others``.
+
+        Raises:
+          ValueError: not one (weight factor, bias factor), finite and at least zero, for every convolution.
+        """
+        placed_convs = convolutions(self.architecture)
+        factors = check_layer_weights(layer_weights, placed_convs)
+        steps = self.tangent_steps(params)
+        weights: Params = jax.tree.map(lambda step: others * step, steps)
+        for placed, (weight_factor, bias_factor) in zip(placed_convs, factors, strict=True):
+            leaf, step = parameters_at(weights, placed.position), parameters_at(steps, placed.position)
+            leaf["kernel"] = weight_factor * step["kernel"]
+            if "bias" in leaf:
+                leaf["bias"] = bias_factor * step["bias"]
+        return weights
+
+    @property
+    def last_nonlinearity(self) -> str | None:
+        """Position of the last nonlinearity, None where there is none."""
+        return _last_nonlinearity(self.architecture)
+
+    def check_input(self, network_input: ArrayLike) -> Array:
+        """The network input as an array, after checking it against the architecture.
+
+        Raises:
+          ValueError: not a finite floating-point array (H, W, C), or a size that does not fit the architecture.
+        """
+        x = jnp.asarray(real_array("network_input", network_input))
+        if x.ndim != 3 or x.size == 0 or not jnp.issubdtype(x.dtype, jnp.floating):
+            raise ValueError(
+                f"network_input must be a floating-point array of shape (H, W, C), got {x.dtype} of shape {x.shape}; "
+                "give a grey image a channel with image[:, :, None], and an 8-bit one the range [0, 1]"
+            )
+        if not isinstance(x, jax.core.Tracer) and not np.isfinite(np.asarray(x)).all():
+            raise ValueError("network_input contains NaN or infinite values; remove or replace them")
+        output_signal(self.architecture, (x.shape[0], x.shape[1]))
+        return x
+
+
+def to_flax(
+    architecture: Layer, width: int = 256, out_channels: int = 3, parameterization: Parameterization = "ntk"
+) -> FlaxNetwork:
+    """The finite network of an architecture.
+
+    Args:
+      architecture: its description; it ends in a Conv (or a Sum).
+      width: channels of every hidden layer (of every branch of a Concat).
+      out_channels: channels of the output.
+      parameterization: "ntk" (weights ~ N(0, 1), scaled in the forward pass) or "standard" (weights ~ N(0,
+        weight_std^2 / fan-in)); the same function at initialisation for the same key. A Conv with
+        bias_std = 0 has no bias.
+
+    Raises:
+      ValueError: a width or number of channels below one, an unknown parametrisation, or an architecture without output
+        channels of its own.
+      TypeError: something that is no layer, or a layer without a rule.
+    """
+    for name, value in (("width", width), ("out_channels", out_channels)):
+        whole(name, value, 1, MOST_CHANNELS)
+    choice("parameterization", parameterization, get_args(Parameterization))
+    if not isinstance(architecture, Layer):
+        raise TypeError(f"architecture must be built from layers, such as nnl.cnn(depth=3), got {architecture!r}")
+    check_network(architecture)
+    network = FlaxNetwork(as_serial(architecture), int(width), int(out_channels), parameterization)
+    for position, layer in _positions(network.architecture, ""):
+        if flax_rule.dispatch(type(layer)) is flax_rule.dispatch(object):
+            raise TypeError(f"{position}: {_missing_rule(layer)}")
+    return network
+
+
+def parameters_at(tree: Params, position: str) -> Params:
+    """The part of a parameter tree that belongs to the layer at ``position`` ("layer 3, branch 1, layer 0")."""
+    for name in _names(position):
+        tree = tree[name]
+    return tree
+
+
+def _names(position: str) -> list[str]:
+    return [part.replace(" ", "_") for part in position.split(", ")]
+
+
+def _positions(layer: Layer, position: str) -> Iterator[tuple[str, Layer]]:
+    """All layers with their positions, in the order in which they are applied."""
+    if position:
+        yield position, layer
+    for label, children in (("layer", getattr(layer, "layers", ())), ("branch", getattr(layer, "branches", ()))):
+        for index, child in enumerate(children):
+            yield from _positions(child, f"{position}, {label} {index}" if position else f"{label} {index}")
+
+
+@cache
+def _last_nonlinearity(architecture: Serial) -> str | None:
+    found = [position for position, layer in _positions(architecture, "") if isinstance(layer, Nonlinearity)]
+    return found[-1] if found else None
+
+
+@cache
+def _output_positions(architecture: Serial) -> frozenset[str]:
+    return frozenset(placed.position for placed in convolutions(architecture) if placed.is_output)
+
+
+# --- rules -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a layer stands in a network: what a rule may need to know."""
+
+    network: FlaxNetwork
+    position: str = ""
+    reverse_mode: bool = False  # see FlaxNetwork.apply
+
+    def inside(self, label: str, index: int) -> Place:
+        """The place of the ``index``-th "layer" or "branch" of a layer that stands here."""
+        position = f"{self.position}, {label} {index}" if self.position else f"{label} {index}"
+        return replace(self, position=position)
+
+    @property
+    def name(self) -> str:
+        """The name of the layer's parameters within those of the layer around it."""
+        return _names(self.position)[-1]
+
+    @property
+    def channels(self) -> int:
+        """Channels that a convolution here gives: the width, or the network's output channels."""
+        is_output = self.position in _output_positions(self.network.architecture)
+        return self.network.out_channels if is_output else self.network.width
+
+
+Rule = Callable[[Array], Array]
+
+
+def _missing_rule(layer: object) -> str:
+    return (
+        f"{type(layer).__name__} has no meaning as a finite network; register one with "
+        "@ntk_nonlocal.networks.finite.flax_rule.register"
+    )
+
+
+@singledispatch
+def flax_rule(layer: Layer, place: Place) -> Rule:
+    """The function (H, W, channels) -> (H', W', channels') that ``layer`` is at ``place``, registered per layer type.
+
+    Called while the surrounding ``flax.linen`` module is applied; a layer with parameters returns a
+    ``flax.linen.Module`` built with ``name=place.name``.
+    """
+    raise TypeError(_missing_rule(layer))
+
+
+def _step(module: nn.Module, layer: Layer, place: Place, x: Array) -> Array:
+    """Applies ``layer`` inside ``module``, and notes the input of the last nonlinearity."""
+    if place.position == place.network.last_nonlinearity:
+        module.sow("pre_activations", "last", x)
+    return flax_rule(layer, place)(x)
+
+
+class _Serial(nn.Module):
+    layers: tuple[Layer, ...]
+    place: Place
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        for index, layer in enumerate(self.layers):
+            x = _step(self, layer, self.place.inside("layer", index), x)
+        return x
+
+
+class _Branches(nn.Module):
+    branches: tuple[Layer, ...]
+    place: Place
+    joined_by: Literal["concat", "sum"]
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        ends = [_step(self, branch, self.place.inside("branch", i), x) for i, branch in enumerate(self.branches)]
+        return jnp.concatenate(ends, axis=-1) if self.joined_by == "concat" else sum(ends[1:], start=ends[0])
+
+
+class _Conv(nn.Module):
+    conv: Conv
+    place: Place
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        size, channels = self.conv.kernel_size, self.place.channels
+        weight_scale = self.conv.weight_std / math.sqrt(size**2 * x.shape[-1])
+        kernel = self._scaled("kernel", (size, size, x.shape[-1], channels), weight_scale, x)
+        y = convolve(x, kernel, self.conv.padding, reverse_mode=self.place.reverse_mode)
+        return y + self._scaled("bias", (channels,), self.conv.bias_std, x) if self.conv.bias_std > 0 else y
+
+    def _scaled(self, name: str, shape: tuple[int, ...], scale: float, x: Array) -> Array:
+        """A parameter of standard deviation ``scale``, scaled here or where it is drawn."""
+        if self.place.network.parameterization == "ntk":
+            return self.param(name, lambda key: _draw(key, shape, x.dtype)) * scale
+        return self.param(name, lambda key: _draw(key, shape, x.dtype) * scale)
+
+
+def _draw(key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+    """Standard normal numbers, a power of two of them at a time: compiling for every shape would take seconds."""
+    count = math.prod(shape)
+    return jax.random.normal(key, (1 << (count - 1).bit_length(),), dtype)[:count].reshape(shape)
+
+
+@flax_rule.register
+def _(layer: Serial, place: Place) -> Rule:
+    return _Serial(layer.layers, place, name=place.name)
+
+
+@flax_rule.register
+def _(layer: Concat, place: Place) -> Rule:
+    return _Branches(layer.branches, place, "concat", name=place.name)
+
+
+@flax_rule.register
+def _(layer: Sum, place: Place) -> Rule:
+    return _Branches(layer.branches, place, "sum", name=place.name)
+
+
+@flax_rule.register
+def _(layer: Conv, place: Place) -> Rule:
+    return _Conv(layer, place, name=place.name)
+
+
+@flax_rule.register
+def _(layer: Relu, place: Place) -> Rule:
+    return nn.relu
+
+
+@flax_rule.register
+def _(layer: LeakyRelu, place: Place) -> Rule:
+    return lambda x: jnp.where(x > 0, x, layer.slope * x)
+
+
+@flax_rule.register
+def _(layer: Erf, place: Place) -> Rule:
+    return lax.erf
+
+
+@flax_rule.register
+def _(layer: Rbf, place: Place) -> Rule:
+    return lambda x: math.sqrt(2) * jnp.sin(math.sqrt(2 * layer.gamma) * x + math.pi / 4)
+
+
+@flax_rule.register
+def _(layer: Downsample, place: Place) -> Rule:
+    factor = layer.factor
+    if layer.method == "stride":
+        return lambda x: x[::factor, ::factor]
+    return lambda x: x.reshape(x.shape[0] // factor, factor, x.shape[1] // factor, factor, -1).mean((1, 3))
+
+
+@flax_rule.register
+def _(layer: Upsample, place: Place) -> Rule:
+    factor = layer.factor
+    if layer.method == "nearest":
+        return lambda x: jnp.repeat(jnp.repeat(x, factor, axis=0), factor, axis=1)
+    return lambda x: jax.image.resize(x, (x.shape[0] * factor, x.shape[1] * factor, x.shape[2]), "bilinear")
+
+
+# --- the network as compiled functions -------------------------------------------------------------------------------
+
+
+def _module(network: FlaxNetwork, reverse_mode: bool = False) -> _Serial:
+    return _Serial(network.architecture.layers, Place(network, reverse_mode=reverse_mode))
+
+
+@partial(jax.jit, static_argnums=(0, 3))
+def _apply(network: FlaxNetwork, params: Params, x: Array, reverse_mode: bool) -> Any:
+    return _module(network, reverse_mode).apply({"params": params}, x)
+
+
+@partial(jax.jit, static_argnums=0)
+def _pre_activations(network: FlaxNetwork, params: Params, x: Array) -> Any:
+    _, state = _module(network).apply({"params": params}, x, mutable=["pre_activations"])
+    return jax.tree.leaves(state["pre_activations"])[0]

@@ -1,0 +1,5 @@
+"""Linear operators over the pixels of images, and their algebra."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,235 @@
+"""The infinitely wide network itself: its estimates over time, Nystrom's, filter rows, eigenvectors and spectrum."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ntk_nonlocal.architecture import parse_architecture
+from ntk_nonlocal.denoisers import nonlocal_means
+from ntk_nonlocal.dynamics import trajectory
+from ntk_nonlocal.images import psnr
+from ntk_nonlocal.linalg import approximation_error, eigenpairs, energy_shares, nystrom
+from ntk_nonlocal.networks import noise_input
+from ntk_nonlocal.operators import LinearOperator
+
+from ..pictures import Picture, Pictures
+from ..workspace import Arrays, Workspace
+from .kernels import held_kernel
+
+FloatArray = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The exact kernel of an architecture on the noisy picture, on the clean one, or on iid noise."""
+
+    picture: Picture
+    architecture: str
+    input: Literal["image", "clean", "noise"]
+    kind: Literal["ntk", "nngp"] = "ntk"
+    seed: int = 0
+    noise_channels: int = 32
+    noise_scale: float = 0.5
+
+    def network_input(self, pictures: Pictures) -> FloatArray:
+        """What the network is fed, shape (H, W, C)."""
+        if self.input == "noise":
+            size = (self.picture.size, self.picture.size)
+            return noise_input(size, self.noise_channels, self.noise_scale, self.seed)
+        return pictures.noisy(self.picture) if self.input == "image" else pictures.clean(self.picture)
+
+    def kernel(self, pictures: Pictures) -> LinearOperator:
+        """The kernel as an operator."""
+        return held_kernel(parse_architecture(self.architecture), self.network_input(pictures), self.kind)
+
+
+@dataclass(frozen=True)
+class Theory:
+    """Gradient descent with an exact kernel, step size 1 / lambda_max, at some steps."""
+
+    limit: Limit
+    steps: tuple[int, ...]
+
+
+def theory(settings: Theory, workspace: Workspace) -> Arrays:
+    """The estimates of an infinitely wide network.
+
+    Returns:
+      "steps", "psnr", "degrees_of_freedom" and its standard error "freedom_error", all (steps,); "output" at the best
+      of the steps in half precision; "error", the largest estimated relative error of the estimates.
+    """
+    pictures = workspace.pictures
+    path = trajectory(
+        settings.limit.kernel(pictures), pictures.noisy(settings.limit.picture), steps=settings.steps, probes=5,
+        tolerance=1e-4,
+    )  # fmt: skip
+    estimates = np.asarray(path.estimates(settings.steps))
+    quality = _psnr(estimates, pictures.clean(settings.limit.picture))
+    freedom = path.degrees_of_freedom(settings.steps)
+    return {
+        "steps": np.asarray(settings.steps),
+        "psnr": quality,
+        "degrees_of_freedom": freedom.value,
+        "freedom_error": freedom.standard_error,
+        "output": estimates[int(quality.argmax())].astype(np.float16),
+        "error": np.asarray(path.error_estimate(settings.steps).max()),
+    }
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """Gradient descent with a Nystrom approximation of a kernel, at the step size of the exact one."""
+
+    limit: Limit
+    rank: int
+    sampling: Literal["columns", "gaussian"]
+    steps: tuple[int, ...]
+    seed: int = 0
+    keep_output: bool = True
+
+
+def low_rank(settings: LowRank, workspace: Workspace) -> Arrays:
+    """The estimates of a Nystrom approximation.
+
+    Returns:
+      "steps" and "psnr" (steps,); "missing", the share of the trace that it misses, and "frobenius", its relative
+      distance from the kernel, each (value, standard error); with ``keep_output`` "output" at the best of the steps.
+    """
+    pictures = workspace.pictures
+    kernel = settings.limit.kernel(pictures)
+    approximation = nystrom(kernel, settings.rank, settings.sampling, seed=settings.seed)
+    estimates = np.asarray(
+        approximation.gradient_descent(pictures.noisy(settings.limit.picture), settings.steps, step_size=0.99)
+    )
+    quality = _psnr(estimates, pictures.clean(settings.limit.picture))
+    error = approximation_error(kernel, approximation)
+    output = {"output": estimates[int(quality.argmax())].astype(np.float16)} if settings.keep_output else {}
+    return output | {
+        "steps": np.asarray(settings.steps),
+        "psnr": quality,
+        "missing": np.array([error.trace.value, error.trace.standard_error]),
+        "frobenius": np.array([error.frobenius.value, error.frobenius.standard_error]),
+    }
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture for figures."""
+
+    picture: Picture
+
+
+def shown(settings: Shown, workspace: Workspace) -> Arrays:
+    """The "clean" and the "noisy" picture, (H, W, 3) in half precision, and the "psnr" of the noisy one."""
+    clean, noisy = workspace.pictures.clean(settings.picture), workspace.pictures.noisy(settings.picture)
+    half = {"clean": clean.astype(np.float16), "noisy": noisy.astype(np.float16)}
+    return half | {"psnr": np.asarray(psnr(noisy, clean))}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Filter weights of some pixels, (row, column) each in parts of the picture's size."""
+
+    limit: Limit
+    pixels: tuple[tuple[float, float], ...]
+
+
+def rows(settings: Rows, workspace: Workspace) -> Arrays:
+    """Rows of a kernel beside those of non-local means (7x7 patches, the whole picture, h = 0.6 sigma).
+
+    Returns:
+      "kernel" and "nonlocal_means" (pixels, H, W), each row over its largest entry.
+    """
+    pictures, size = workspace.pictures, settings.limit.picture.size
+    pixels = [int(row * size) * size + int(column * size) for row, column in settings.pixels]
+    kernel = np.asarray(settings.limit.kernel(pictures).rows(np.asarray(pixels)))
+    means = affinity_rows(settings.limit.picture, pictures, pixels)
+    return {
+        name: (values / np.abs(values).max(axis=1, keepdims=True)).reshape(-1, size, size).astype(np.float32)
+        for name, values in (("kernel", kernel), ("nonlocal_means", means))
+    }
+
+
+def affinity_rows(picture: Picture, pictures: Pictures, pixels: Sequence[int]) -> FloatArray:
+    """What non-local means (7x7 patches, the whole picture, h = 0.6 sigma) weighs all pixels by, (pixels, H W)."""
+    means = nonlocal_means(pictures.noisy(picture), sigma=picture.sigma)
+    return np.stack([np.asarray(means.weights(pixel)).reshape(-1) for pixel in pixels])
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """The leading eigenvectors of a kernel: left singular vectors of the infinitely wide network's Jacobian."""
+
+    limit: Limit
+    vectors: int
+
+
+def spectrum(settings: Spectrum, workspace: Workspace) -> Arrays:
+    """Leading eigenvalues and eigenvectors.
+
+    Returns:
+      "values" (k,); "vectors" (H, W, k) of unit norm; "share" (k,), the share of the clean picture's energy beside its
+      mean in the first 1..k; "roughness" (k,), the mean squared difference between neighbours over the mean square;
+      "input", three channels of what the network is fed; noise brought to mean 1/2 and deviation 1/6.
+    """
+    pictures, size = workspace.pictures, settings.limit.picture.size
+    fed = settings.limit.network_input(pictures)[:, :, :3]
+    pairs = eigenpairs(settings.limit.kernel(pictures), settings.vectors, tolerance=1e-4)
+    vectors = np.asarray(pairs.vectors, np.float64).reshape(size, size, -1)
+    vectors = vectors * np.sign(vectors.reshape(-1, vectors.shape[2]).sum(axis=0))
+    differences = [np.square(np.diff(vectors, axis=axis)).sum((0, 1)) for axis in (0, 1)]
+    return {
+        "values": np.asarray(pairs.values),
+        "vectors": vectors.astype(np.float16),
+        "share": energy_shares(pictures.clean(settings.limit.picture), np.linalg.qr(
+            vectors.reshape(size * size, -1))[0].reshape(vectors.shape), remove_mean=True),
+        "roughness": (differences[0] + differences[1]) / 2,
+        "input": (0.5 + fed / (6 * fed.std()) if settings.limit.input == "noise" else fed).astype(np.float16),
+    }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Stationarity:
+    """How nearly a kernel is a fixed low-pass filter: a function of the displacement between two pixels alone."""
+
+    limit: Limit
+    reach: int
+
+
+def stationarity(settings: Stationarity, workspace: Workspace) -> Arrays:
+    """The kernel between inner pixels against its mean over all pairs of the same displacement.
+
+    Only pixels at least ``reach`` from the border, and displacements up to ``reach`` per axis, are looked at; every
+    kernel is first normalised to correlations, K(i, j) / sqrt(K(i, i) K(j, j)).
+
+    Returns:
+      "explained", the share of the correlations' variance that the displacement explains; "profile" (reach + 1,), the
+      mean correlation at displacements 0..reach along both axes, and "spread", its standard deviation over pixels.
+    """
+    size, reach = settings.limit.picture.size, settings.reach
+    kernel = settings.limit.kernel(workspace.pictures)
+    diagonal = np.asarray(kernel.diagonal(), np.float64)
+    inner = range(reach, size - reach, max(1, (size - 2 * reach) // 12))
+    pixels = [row * size + column for row in inner for column in inner]
+    window = []
+    for pixel, values in zip(pixels, np.asarray(kernel.rows(np.asarray(pixels)), np.float64), strict=True):
+        correlation = (values / np.sqrt(diagonal * diagonal[pixel])).reshape(size, size)
+        row, column = divmod(pixel, size)
+        window.append(correlation[row - reach : row + reach + 1, column - reach : column + reach + 1])
+    windows = np.stack(window)
+    mean = windows.mean(axis=0)
+    explained = 1 - np.square(windows - mean).mean() / windows.var()
+    along = np.stack([windows[:, reach, reach:], windows[:, reach:, reach]])
+    return {
+        "explained": np.asarray(explained),
+        "profile": along.mean(axis=(0, 1)),
+        "spread": along.std(axis=(0, 1)),
+    }
+
+
+def _psnr(estimates: FloatArray, clean: FloatArray) -> FloatArray:
+    return np.array([psnr(estimate, clean) for estimate in estimates])

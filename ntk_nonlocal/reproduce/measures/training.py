@@ -1,0 +1,159 @@
+"""One training of a finite network on one noisy picture, and what is read off it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from ntk_nonlocal.architecture import parse_architecture
+from ntk_nonlocal.linalg import alignment, energy_shares, leading_eigenvectors, relative_distance
+from ntk_nonlocal.networks import (
+    DivergenceError,
+    FlaxNetwork,
+    TrainingResult,
+    empirical_kernel,
+    noise_input,
+    to_flax,
+    train,
+)
+
+from ..pictures import Picture, Pictures
+from ..workspace import Arrays, Workspace
+
+_CHECKPOINT_EVERY = 500
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training: gradient descent with ``step_size`` relative to 1 / lambda_max, or Adam with ``learning_rate``."""
+
+    picture: Picture
+    architecture: str
+    input: Literal["image", "noise"]
+    optimizer: Literal["gd", "adam"]
+    width: int
+    steps: int
+    seed: int = 0
+    parameterization: Literal["ntk", "standard"] = "standard"
+    step_size: float | None = None
+    learning_rate: float | None = None
+    noise_channels: int = 32
+    noise_scale: float = 0.5
+
+    def network(self) -> FlaxNetwork:
+        """The finite network."""
+        return to_flax(parse_architecture(self.architecture), self.width, 3, self.parameterization)
+
+
+def network_input(settings: Training, pictures: Pictures) -> np.ndarray[Any, Any]:
+    """What the network is fed: the noisy picture, or iid noise drawn with the run's seed."""
+    if settings.input == "image":
+        return pictures.noisy(settings.picture)
+    size = (settings.picture.size, settings.picture.size)
+    return noise_input(size, settings.noise_channels, settings.noise_scale, settings.seed)
+
+
+def trained(settings: Training, workspace: Workspace) -> TrainingResult:
+    """The training itself, resumed from its checkpoint where it was interrupted."""
+    every = workspace.checkpoint_every or _CHECKPOINT_EVERY
+    return train(
+        settings.network(),
+        network_input(settings, workspace.pictures),
+        workspace.pictures.noisy(settings.picture),
+        optimizer=settings.optimizer,
+        steps=settings.steps,
+        step_size=settings.step_size,
+        learning_rate=settings.learning_rate,
+        seed=settings.seed,
+        clean=workspace.pictures.clean(settings.picture),
+        # A short run is sooner repeated than resumed.
+        checkpoint=workspace.folder / "checkpoints" if settings.steps > every else None,
+        checkpoint_every=every,
+    )
+
+
+def training(settings: Training, workspace: Workspace) -> Arrays:
+    """The history of a training and its last output. A training that diverges has one entry, of NaN.
+
+    Returns:
+      "steps", "psnr", "loss" (a mean square over pixels and channels), the "hidden_l2" and "hidden_linf" change of the
+      hidden weights, all (entries,); "parameters", "learning_rate"; "output" (H, W, 3) in half precision, for figures.
+    """
+    try:
+        result = trained(settings, workspace)
+    except DivergenceError as error:
+        lost = {name: np.full(1, np.nan, np.float32) for name in ("psnr", "loss", "hidden_l2", "hidden_linf")}
+        blank = np.zeros((settings.picture.size, settings.picture.size, 3), np.float16)
+        rest = {"parameters": np.asarray(0), "learning_rate": np.asarray(np.nan), "output": blank}
+        return {"steps": np.array([error.step]), **lost, **rest}
+    history = result.history
+    assert history.psnr is not None and result.learning_rate is not None
+    return {
+        "steps": history.steps,
+        "psnr": history.psnr.astype(np.float32),
+        "loss": (2 * history.loss / result.output.size).astype(np.float32),
+        "hidden_l2": history.weight_change.hidden_l2.astype(np.float32),
+        "hidden_linf": history.weight_change.hidden_linf.astype(np.float32),
+        "parameters": np.asarray(sum(leaf.size for leaf in jax.tree.leaves(result.params))),
+        "learning_rate": np.asarray(result.learning_rate),
+        "output": result.output.astype(np.float16),
+    }
+
+
+@dataclass(frozen=True)
+class Features:
+    """Leading eigenvectors of the last pre-activations' covariance, before and after a training."""
+
+    training: Training
+    vectors: int
+
+
+def features(settings: Features, workspace: Workspace) -> Arrays:
+    """What a training does to the features (the paper's figure 5).
+
+    Returns:
+      "before" and "after" (H, W, 3), the first three in half precision, for figures; "share_before" and "share_after"
+      (k,), the share of the clean picture's energy beside its mean in the first 1..k of them; "psnr" of the output.
+    """
+    result = trained(settings.training, workspace)
+    network, x = settings.training.network(), network_input(settings.training, workspace.pictures)
+    clean = workspace.pictures.clean(settings.training.picture)
+    arrays: Arrays = {"psnr": np.asarray(result.history.psnr)[-1]}
+    for when, params in (("before", result.initial_params), ("after", result.params)):
+        found = leading_eigenvectors(network.pre_activations(params, x), settings.vectors)
+        arrays[when] = found.vectors[:, :, :3].astype(np.float16)
+        arrays[f"share_{when}"] = energy_shares(clean, found.vectors, remove_mean=True)
+    return arrays
+
+
+@dataclass(frozen=True)
+class KernelChange:
+    """How far the tangent kernel of a network moves in a training; ``probes`` estimate its norms."""
+
+    training: Training
+    probes: int
+
+
+def kernel_change(settings: KernelChange, workspace: Workspace) -> Arrays:
+    """The tangent kernel after a training beside the initial one.
+
+    Returns:
+      "alignment" and "centred_alignment" (the cosine between the two kernels), "distance" (relative to the initial
+      one), each (value, standard error of the probes); "psnr" of the output.
+    """
+    result = trained(settings.training, workspace)
+    network, x = settings.training.network(), network_input(settings.training, workspace.pictures)
+    before = empirical_kernel(network, result.initial_params, x)
+    after = empirical_kernel(network, result.params, x)
+    plain = alignment(after, before, probes=settings.probes)
+    centred = alignment(after, before, centered=True, probes=settings.probes)
+    distance = relative_distance(after, before, probes=settings.probes)
+    return {
+        "alignment": np.array([plain.value, plain.standard_error]),
+        "centred_alignment": np.array([centred.value, centred.standard_error]),
+        "distance": np.array([distance.value, distance.standard_error]),
+        "psnr": np.asarray(result.history.psnr)[-1],
+    }

@@ -1,0 +1,221 @@
+"""Promises of ``denoise``: it removes noise, keeps what it must keep, and says what it did."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ntk_nonlocal.architecture import autoencoder, unet
+from ntk_nonlocal.denoisers import METHODS, denoise
+from ntk_nonlocal.denoisers.tiles import Tiles
+from ntk_nonlocal.images import add_noise, crop, example_image, psnr
+
+SIGMA = 25 / 255
+
+
+@pytest.fixture(scope="module")
+def clean() -> np.ndarray[Any, Any]:
+    return crop(example_image(256), 40, center=(64, 112))
+
+
+@pytest.fixture(scope="module")
+def noisy(clean: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return add_noise(clean, SIGMA)
+
+
+@pytest.mark.parametrize("method", ["ntk", "nlm", "tv"])
+def test_it_removes_noise(method: Any, clean: Any, noisy: Any) -> None:
+    result = denoise(noisy, SIGMA, method)
+    assert psnr(result.image, clean) > psnr(noisy, clean) + 3
+    assert result.method == result.settings["method"] == method
+    assert result.image.shape == noisy.shape and result.image.dtype == noisy.dtype
+
+
+@pytest.mark.parametrize("method", ["ntk", "nlm", "tv"])
+@pytest.mark.parametrize("channels", [(), (1,)])
+def test_it_removes_noise_from_grey_images(method: Any, channels: tuple[int, ...], clean: Any, noisy: Any) -> None:
+    grey = noisy[:, :, 0].reshape(*clean.shape[:2], *channels)
+    result = denoise(grey, SIGMA, method)
+    assert result.image.shape == (*clean.shape[:2], 1)
+    assert psnr(result.image, clean[:, :, :1]) > psnr(noisy[:, :, :1], clean[:, :, :1]) + 3
+
+
+def test_the_closed_form_beats_nonlocal_means(clean: Any, noisy: Any) -> None:
+    assert psnr(denoise(noisy, SIGMA).image, clean) > psnr(denoise(noisy, SIGMA, "nlm").image, clean) + 0.7
+
+
+def test_the_risk_is_the_error(clean: Any, noisy: Any) -> None:
+    result = denoise(noisy, SIGMA)
+    assert result.risk == pytest.approx(np.mean((result.image - clean) ** 2), rel=0.25)
+
+
+def test_fast_stays_near_the_best(clean: Any, noisy: Any) -> None:
+    fast = denoise(noisy, SIGMA, fast=True)
+    assert psnr(fast.image, clean) > psnr(denoise(noisy, SIGMA).image, clean) - 1
+    assert fast.settings["window"] < denoise(noisy, SIGMA).settings["window"]
+
+
+def test_the_same_seed_gives_the_same_image(noisy: Any) -> None:
+    first, second = denoise(noisy, SIGMA, fast=True), denoise(noisy, SIGMA, fast=True)
+    assert np.array_equal(first.image, second.image)
+
+
+def test_the_noise_level_is_estimated_where_it_is_not_given() -> None:
+    clean = crop(example_image(64), 40)
+    result = denoise(add_noise(clean, SIGMA), fast=True)
+    assert result.sigma == pytest.approx(SIGMA, rel=0.3) and not result.settings["sigma_given"]
+
+
+@pytest.mark.parametrize("method", METHODS[:3])
+def test_no_noise_gives_the_image_back(method: Any, clean: Any) -> None:
+    for sigma in (0, 0.0, np.float32(0)):
+        result = denoise(clean, sigma, method)
+        assert np.array_equal(result.image, clean) and result.step == 0 and result.sigma == 0
+
+
+@pytest.mark.parametrize("sigma", [1 / 255, 5 / 255])
+@pytest.mark.parametrize("content", ["clean", "noisy", "noise-like"])
+def test_a_small_sigma_does_no_harm(sigma: float, content: str, clean: Any) -> None:
+    if content == "noise-like":
+        clean = np.random.default_rng(5).random((40, 40, 3))
+    given = clean if content == "clean" else add_noise(clean, sigma, seed=3)
+    found = denoise(given, sigma).image
+    if content == "clean":
+        assert np.mean((found - clean) ** 2) < sigma**2
+    else:
+        assert psnr(found, clean) >= psnr(given, clean) - 0.1
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (12, 12, 3), (8, 19, 5)])
+def test_every_size_from_8x8_and_any_number_of_channels(shape: tuple[int, int, int]) -> None:
+    clean = np.broadcast_to(np.linspace(0.2, 0.8, shape[1])[:, None], shape)
+    noisy = add_noise(clean, 0.1)
+    result = denoise(noisy, 0.1)
+    assert result.image.shape == shape
+    assert np.mean((result.image - clean) ** 2) < 0.6 * np.mean((noisy - clean) ** 2)
+
+
+def test_grey_without_a_channel_axis_and_whole_numbers() -> None:
+    image = np.full((9, 9), 128, np.uint8)
+    assert denoise(image, 0.1, "tv").image.shape == (9, 9, 1)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        pytest.param(np.full((12, 12, 3), 0.5), id="constant"),
+        pytest.param(np.zeros((12, 12, 3)), id="black"),
+        pytest.param(np.ones((12, 12, 3)) * [1.0, 0, 0], id="a single colour"),
+        pytest.param(np.clip(np.random.default_rng(0).normal(0.9, 0.5, (12, 12, 3)), 0, 1), id="saturated"),
+        pytest.param(np.random.default_rng(0).poisson(3.0, (12, 12, 3)) / 8.0, id="Poisson"),
+        pytest.param(np.random.default_rng(0).normal(0.5, 1.0, (12, 12, 3)), id="very strong noise"),
+    ],
+)
+@pytest.mark.parametrize("sigma", [None, 0.1, 1.0])
+def test_odd_images_give_sensible_ones(image: Any, sigma: float | None) -> None:
+    found = denoise(image, sigma, fast=sigma != 1).image
+    assert np.isfinite(found).all()
+    assert found.min() > image.min() - 0.1 and found.max() < image.max() + 0.1
+    assert abs(found.mean() - image.mean()) < 0.05
+    if image.std(axis=(0, 1)).max() == 0:
+        assert np.allclose(found, image, atol=0.02)
+
+
+def test_tiles_give_what_the_whole_image_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    clean = example_image(128)[:, :100]
+    noisy = add_noise(clean, SIGMA)
+    whole = denoise(noisy, SIGMA, fast=True)
+    monkeypatch.setattr("ntk_nonlocal.denoisers.denoising._LARGEST_TILE", 100)
+    tiled = denoise(noisy, SIGMA, fast=True)
+    assert sum(tiled.settings["steps_of_tiles"].values()) == 2
+    assert psnr(tiled.image, clean) == pytest.approx(psnr(whole.image, clean), abs=0.2)
+    assert np.abs(tiled.image - whole.image).max() < 0.1
+
+
+def test_progress_ends_at_one(noisy: Any) -> None:
+    shares: list[float] = []
+    denoise(noisy, SIGMA, fast=True, progress=shares.append)
+    assert shares == sorted(shares) and shares[-1] == 1 and len(shares) > 2
+
+
+def test_the_result_says_which_network_it_is(noisy: Any) -> None:
+    result = denoise(noisy, SIGMA, fast=True)
+    assert "Rbf" in result.network and "NNGP" in result.network and "ntk" in repr(result)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"method": "magic"}, "'ntk'"),
+        ({"sigma": 25}, "25/255"),
+        ({"sigma": -0.1}, "above 0"),
+        ({"sigma": float("nan")}, "sigma"),
+        ({"fast": True, "method": "nlm"}, "leave it out"),
+        ({"steps": 10}, "'adam'"),
+        ({"seed": -1}, "seed"),
+        ({"method": "adam", "steps": 0}, "steps"),
+    ],
+)
+def test_bad_arguments_are_named(arguments: dict[str, Any], message: str, noisy: Any) -> None:
+    with pytest.raises(ValueError, match=message):
+        denoise(noisy, **arguments)
+
+
+def test_too_small_an_image_is_named() -> None:
+    with pytest.raises(ValueError, match="8x8"):
+        denoise(np.zeros((7, 20)))
+
+
+def test_bm3d_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch, noisy: Any) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"pip install 'ntk-nonlocal\[bm3d\]'"):
+        denoise(noisy, SIGMA, "bm3d")
+
+
+@pytest.mark.parametrize("method", ["gd", "adam"])
+def test_trained_networks_pad_and_stop(method: Any) -> None:
+    clean = np.broadcast_to(np.linspace(0.1, 0.9, 15)[:, None], (13, 15, 3))
+    noisy = add_noise(clean, 0.15)
+    result = denoise(noisy, 0.15, method, steps=60, width=8, architecture=autoencoder(levels=1))
+    assert result.image.shape == noisy.shape and result.step is not None and 0 < result.step <= 60
+    assert np.isfinite(result.image).all()
+    assert "Conv" in result.network or "FlaxNetwork" in result.network
+
+
+def test_nonlocal_means_reproduces_the_quoted_figure(set9: Any) -> None:
+    from ntk_nonlocal.images import read_photo
+
+    clean = read_photo(set9 / "image_House256rgb.png").image.astype(np.float64)
+    assert psnr(denoise(add_noise(clean, SIGMA), SIGMA, "nlm").image, clean) == pytest.approx(31.27, abs=0.01)
+
+
+def test_an_image_far_smaller_than_the_architecture_asks_for_is_refused() -> None:
+    with pytest.raises(ValueError, match="by 512, too much for an image of 40x12 pixels; take fewer levels"):
+        denoise(np.zeros((40, 12, 3)), 0.1, "gd", architecture=unet(levels=9))
+
+
+def test_networks_with_skip_connections_are_padded_too() -> None:
+    """9 x 10 pixels are no multiple of the four that two levels ask for."""
+    image = np.random.default_rng(0).uniform(size=(9, 10, 1)).astype(np.float32)
+    result = denoise(image, 0.1, "gd", architecture=unet(levels=2), width=4, steps=2)
+    assert result.image.shape == (9, 10, 1)
+
+
+def test_tiles_no_larger_than_their_overlap_are_refused() -> None:
+    with pytest.raises(ValueError, match="twice the overlap of 48 pixels, got 96"):
+        Tiles.of((200, 200), 96, 48)
+
+
+def test_no_quality_is_promised_where_the_noise_was_clipped(clean: Any) -> None:
+    noisy = add_noise(np.maximum(clean - 0.4, 0), 25 / 255)
+    whole, cut = (denoise(image, 25 / 255) for image in (noisy, np.clip(noisy, 0, 1)))
+    assert whole.risk is not None and whole.expected_psnr == pytest.approx(-10 * np.log10(whole.risk))
+    assert cut.expected_psnr is None
+
+
+def test_no_quality_is_promised_that_chance_could_give() -> None:
+    noisy = add_noise(np.full((8, 64, 1), 0.5), 25 / 255)
+    result = denoise(noisy, 25 / 255, fast=True)
+    assert result.risk is not None and result.risk < 0.1 * (25 / 255) ** 2 and result.expected_psnr is None

@@ -1,0 +1,267 @@
+"""The layer under the experiments: parts are computed once, whole, by one run at a time, resumed to the same bits."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ntk_nonlocal.reproduce import Pictures, Store, load, save, versions
+from ntk_nonlocal.reproduce.experiment import Results
+from ntk_nonlocal.reproduce.measures.limits import KernelDistance, OutputDistance, kernel_distance, output_distance
+from ntk_nonlocal.reproduce.measures.training import Training, training
+from ntk_nonlocal.reproduce.parts import Measured, Part
+from ntk_nonlocal.reproduce.published import POSTER_CHANGE
+from ntk_nonlocal.reproduce.statistics import mean, slope
+from ntk_nonlocal.reproduce.workspace import Arrays, Workspace
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw:
+    seed: int
+    size: int = 3
+
+
+CALLS: list[int] = []
+
+
+def draw(settings: Draw, workspace: Workspace) -> Arrays:
+    CALLS.append(settings.seed)
+    return {
+        "values": np.random.default_rng(settings.seed).normal(size=settings.size),
+        "seed": np.asarray(settings.seed),
+    }
+
+
+@pytest.fixture(autouse=True)
+def known_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measurements of this module have a version too, though they stand outside the package."""
+    real = versions.code_version
+    monkeypatch.setattr(
+        "ntk_nonlocal.reproduce.parts.code_version", lambda module: "1" if module == __name__ else real(module)
+    )
+    CALLS.clear()
+
+
+def test_finished_parts_are_read_and_never_computed_again(tmp_path: Path) -> None:
+    parts = [Part(f"draw {seed}", draw, Draw(seed)) for seed in range(3)]
+    first = Store(tmp_path, Pictures()).complete(parts[:2])
+    again = Store(tmp_path, Pictures()).complete(parts)
+    assert CALLS == [0, 1, 2]
+    for before, after in zip(first, again, strict=False):
+        np.testing.assert_array_equal(before["values"], after["values"])
+        assert before.settings == after.settings == {"seed": int(after["seed"]), "size": 3}
+
+
+def test_settings_and_code_make_a_part_another_one_and_its_name_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = Part("a", draw, Draw(0))
+    assert part.key == Part("b", draw, Draw(0)).key
+    first, second = (Store(tmp_path, Pictures()).complete([Part(name, draw, Draw(0))])[0] for name in "ab")
+    assert CALLS == [0] and (first.facts["name"], second.facts["name"]) == ("a", "b")
+    assert part.key != Part("a", draw, Draw(1)).key
+    before = part.key
+    monkeypatch.setattr("ntk_nonlocal.reproduce.parts.code_version", lambda module: "2")
+    assert part.key != before
+
+
+@pytest.mark.parametrize("suffix", [".json", ".npz"])
+def test_a_damaged_part_is_reported_and_computed_anew(tmp_path: Path, suffix: str) -> None:
+    part = Part("draw", draw, Draw(0))
+    (before,) = Store(tmp_path, Pictures()).complete([part])
+    (file,) = (tmp_path / "parts").glob(f"*{suffix}")
+    file.write_bytes(file.read_bytes()[:-40])
+    with pytest.warns(RuntimeWarning, match="damaged"):
+        (after,) = Store(tmp_path, Pictures()).complete([part])
+    assert CALLS == [0, 0]
+    np.testing.assert_array_equal(before["values"], after["values"])
+
+
+def test_arrays_of_another_part_are_not_taken_for_its_own(tmp_path: Path) -> None:
+    parts = [Part("draw", draw, Draw(seed)) for seed in (0, 1)]
+    before = Store(tmp_path, Pictures()).complete(parts)
+    paths = [tmp_path / "parts" / f"draw-{part.key}.npz" for part in parts]
+    paths[0].write_bytes(paths[1].read_bytes())
+    with pytest.warns(RuntimeWarning, match="not those that were written"):
+        after = Store(tmp_path, Pictures()).complete(parts)
+    np.testing.assert_array_equal(before[0]["values"], after[0]["values"])
+
+
+def test_a_failing_measurement_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="negative"):
+        Store(tmp_path, Pictures()).complete([Part("draw", draw, Draw(0, size=-1))])
+    assert list((tmp_path / "parts").iterdir()) == []
+
+
+def test_a_part_that_another_process_is_busy_with_is_left_to_it(tmp_path: Path) -> None:
+    """The other process holds the lock of the first part, stores its result, and ends: it is read, not computed."""
+    parts = [Part("draw", draw, Draw(seed)) for seed in (0, 1)]
+    elsewhere = tmp_path / "elsewhere"
+    Store(elsewhere, Pictures()).complete(parts[:1])
+    CALLS.clear()
+    store = Store(tmp_path / "here", Pictures())
+    script = f"""
+import fcntl, shutil, sys, time
+with open({str(tmp_path / "here" / ".work" / (parts[0].key + ".lock"))!r}, "w") as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    print("locked", flush=True)
+    time.sleep(1.5)
+    shutil.copytree({str(elsewhere / "parts")!r}, {str(tmp_path / "here" / "parts")!r}, dirs_exist_ok=True)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"locked\n"
+        results = store.complete(parts)
+    assert CALLS == [1]
+    assert [int(result["seed"]) for result in results] == [0, 1]
+
+
+def look(settings: Draw, workspace: Workspace) -> Arrays:
+    return {"left": np.asarray(len(list(workspace.folder.iterdir())))}
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_what_an_interrupted_part_left_is_kept_or_removed_as_asked(tmp_path: Path, resume: bool) -> None:
+    part = Part("look", look, Draw(0))
+    scratch = tmp_path / ".work" / part.key
+    scratch.mkdir(parents=True)
+    (scratch / "checkpoint").write_text("")
+    (measured,) = Store(tmp_path, Pictures(), resume=resume).complete([part])
+    assert int(measured["left"]) == int(resume)
+    assert not scratch.exists()
+
+
+def test_the_code_version_follows_imports_and_ignores_comments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(helper: str) -> str:
+        (tmp_path / "helper.py").write_text(helper)
+        versions._digest.cache_clear()
+        versions._tree.cache_clear()
+        return versions.code_version.__wrapped__("ntk_nonlocal.main")
+
+    monkeypatch.setattr(versions, "_ROOT", tmp_path)
+    (tmp_path / "main.py").write_text("def f():\n    from .helper import g\n    return g()\n")
+    (tmp_path / "unrelated.py").write_text("x = 1\n")
+    first = version('def g():\n    """Two."""\n    return 2\n')
+    assert version('def g():\n    """The number two."""\n    # really\n    return (2)\n') == first
+    assert version("def g():\n    return 3\n") != first
+    (tmp_path / "unrelated.py").write_text("x = 2\n")
+    assert version('def g():\n    """Two."""\n    return 2\n') == first
+    versions._digest.cache_clear()
+    versions._tree.cache_clear()
+
+
+_KILLED = """
+import sys
+from pathlib import Path
+from ntk_nonlocal.reproduce.measures.training import (Training, training)
+from ntk_nonlocal.reproduce import Store
+from ntk_nonlocal.reproduce.parts import Part
+from ntk_nonlocal.reproduce import Pictures
+
+pictures = Pictures()
+settings = Training(pictures.picture("smooth", 16), "cnn:depth=1", "noise", sys.argv[2], 8, 60, learning_rate=1e-3)
+parts = [Part("first", training, settings)]
+store = Store(Path(sys.argv[1]), pictures, checkpoint_every=10, resume=sys.argv[3] == "resume")
+(measured,) = store.complete(parts)
+"""
+
+
+@pytest.mark.parametrize("optimizer", ["adam"])
+def test_a_run_killed_and_resumed_gives_the_same_bits(tmp_path: Path, optimizer: str) -> None:
+    """SIGKILL once a first checkpoint is there; then the same command again, beside one that was left alone."""
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+
+    def command(folder: Path) -> list[str]:
+        return [sys.executable, "-c", _KILLED, str(folder), optimizer, "resume"]
+
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    process = subprocess.Popen(command(killed), env=environment)
+    deadline = time.monotonic() + 120
+    while not list(killed.glob(".work/*/checkpoints/step-*/facts.json")):
+        assert process.poll() is None and time.monotonic() < deadline, "the run ended before its first checkpoint"
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not list(killed.glob("parts/*.json")), "killed too late for a test of resuming"
+    for folder in (killed, whole):
+        subprocess.run(command(folder), env=environment, check=True)
+    (ours,), (theirs,) = (list(folder.glob("parts/*.npz")) for folder in (killed, whole))
+    assert ours.name == theirs.name
+    with np.load(ours) as a, np.load(theirs) as b:
+        assert sorted(a.files) == sorted(b.files)
+        for name in a.files:
+            np.testing.assert_array_equal(a[name], b[name])
+
+
+def test_results_are_stored_with_their_settings_and_read_back(tmp_path: Path) -> None:
+    arrays = {"psnr": np.arange(3.0)}
+    facts = {"name": "n", "kind": "training", "settings": {"training": {"width": 8}}, "seconds": 1.0}
+    parts = (Measured("n", "training", facts["settings"], arrays, facts),)
+    save(Results("width", "quick", {"widths": [8]}, parts, "command"), [], tmp_path)
+    read = load("width", tmp_path)
+    np.testing.assert_array_equal(read.one("training", width=8)["psnr"], arrays["psnr"])
+    assert read.select(width=9) == [] and read.config == {"widths": [8]}
+
+
+def test_slopes_are_exponents_and_their_intervals_cover_the_truth() -> None:
+    exact = slope({width: [3 * width**-0.5] for width in (8, 16, 64)})
+    assert exact.value == pytest.approx(-0.5) and exact.standard_error == pytest.approx(0)
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(60):
+        noisy = {width: width**-1.0 * np.exp(0.2 * rng.normal(size=20)) for width in (8, 16, 32, 64)}
+        covered += slope(noisy).contains(-1.0)
+    assert 48 <= covered <= 60
+    assert mean([1.0, 3.0]).value == 2.0
+
+
+def test_the_posters_slopes_over_all_widths_are_those_known_for_its_points() -> None:
+    found = {key: slope({w: [v] for w, v in points.items()}).value for key, points in POSTER_CHANGE.items()}
+    assert found["gd", "l2"] == pytest.approx(-0.46, abs=0.01)
+    assert found["gd", "linf"] == pytest.approx(-1.15, abs=0.01)
+
+
+def test_pictures_are_reduced_by_averaging_and_known_by_their_pixels() -> None:
+    pictures = Pictures()
+    small, large = (pictures.clean(pictures.picture("smooth", size)) for size in (16, 32))
+    np.testing.assert_allclose(large.reshape(16, 2, 16, 2, 3).mean((1, 3)), small, atol=1e-6)
+    assert pictures.clean(pictures.picture("texture", 16)).shape == (16, 16, 3)
+    with pytest.raises(ValueError, match="not those"):
+        pictures.clean(dataclasses.replace(pictures.picture("smooth", 16), digest="0"))
+    with pytest.raises(ValueError, match="divides"):
+        pictures.picture("smooth", 100)
+
+
+def test_data_without_the_images_names_them(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"image_House256rgb\.png and no image_Baboon512rgb\.png"):
+        Pictures(tmp_path)
+
+
+def test_training_measures_what_the_network_does(tmp_path: Path) -> None:
+    pictures = Pictures()
+    settings = Training(pictures.picture("smooth", 16), "cnn:depth=1", "image", "gd", 8, 20)
+    arrays = training(settings, Workspace(pictures, tmp_path))
+    assert arrays["output"].shape == (16, 16, 3)
+    assert arrays["hidden_l2"][0] == 0 < arrays["hidden_linf"][-1] < arrays["hidden_l2"][-1]
+    assert arrays["loss"][-1] < arrays["loss"][0]
+    assert int(arrays["parameters"]) == 3 * 3 * 3 * 8 + 8 * 3
+
+
+def test_empirical_kernels_and_outputs_approach_the_theory_with_width(tmp_path: Path) -> None:
+    pictures = Pictures()
+    picture, workspace = pictures.picture("smooth", 16), Workspace(pictures, tmp_path)
+    kernels = kernel_distance(KernelDistance(picture, (4, 6), "cnn:depth=1", (8, 512), 4), workspace)["distance"]
+    assert kernels.shape == (2, 4) and kernels[1].mean() < kernels[0].mean() / 3
+    near, far = (
+        output_distance(OutputDistance(picture, (4, 6), "cnn:depth=1", "ntk", width, (1, 20), 0), workspace)
+        for width in (1024, 16)
+    )
+    assert near["distance"][1] < far["distance"][1] / 3
+    assert (near["nearest"] <= near["distance"] + 1e-2).all()

@@ -1,0 +1,35 @@
+"""The stored results: verdicts and figures follow from the files, and the claims are all judged."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from ntk_nonlocal.reproduce import catalogue, load
+from ntk_nonlocal.reproduce.published import CLAIMS
+from ntk_nonlocal.results import plain, read_json
+
+_FOLDER = Path(__file__).parents[2] / "experiments" / "results"
+_STORED = sorted(path for path in _FOLDER.glob("reproduce-*/*.json") if path.stem in catalogue.MODULES)
+
+
+@pytest.mark.parametrize("path", _STORED, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_stored_verdicts_are_those_of_the_stored_arrays(path: Path) -> None:
+    verdicts = catalogue.experiment(path.stem).summarise(load(path.stem, path.parent))
+    assert plain([dataclasses.asdict(verdict) for verdict in verdicts]) == read_json(path)["verdicts"]
+
+
+@pytest.mark.parametrize("name", catalogue.MODULES)
+def test_every_experiment_has_stored_results_that_can_be_drawn(name: str, tmp_path: Path) -> None:
+    folder = next((path.parent for path in _STORED if path.stem == name), None)
+    assert folder is not None, f"run ntk-nonlocal reproduce {name} --out experiments/results/reproduce-quick"
+    for figure in catalogue.experiment(name).draw(load(name, folder), tmp_path):
+        assert (tmp_path / f"{figure}.png").stat().st_size > 5000
+        assert (tmp_path / f"{figure}.pdf").exists()
+
+
+def test_every_claim_has_a_verdict() -> None:
+    judged = {verdict["claim"] for path in _STORED for verdict in read_json(path)["verdicts"]}
+    assert set(CLAIMS) <= judged
