@@ -21,7 +21,7 @@ from .architecture import (
 from .denoisers import denoise, nonlocal_means
 from .dynamics import gradient_descent, trajectory, twicing
 from .images import add_noise, crop, estimate_sigma, example_image, psnr, read_photo, ssim, write_photo
-from .kernels import standard_layer_weights, tangent_kernel, to_stax
+from .kernels import nngp_kernel, standard_layer_weights, tangent_kernel, to_stax
 from .linalg import degrees_of_freedom, eigenpairs, nystrom
 from .networks import DivergenceError, empirical_kernel, noise_input, to_flax, train
 from .operators import DenseOperator, LinearOperator, ScaledOperator
@@ -57,6 +57,7 @@ __all__ = [
     "estimate_sigma",
     "example_image",
     "gradient_descent",
+    "nngp_kernel",
     "noise_input",
     "nonlocal_means",
     "nystrom",

@@ -193,12 +193,17 @@ CALLS: dict[str, Call] = {
     ),
     "tangent_kernel": call(
         nnl.tangent_kernel, architecture=("architecture", ARCHITECTURE), network_input=("input", IMAGE),
-        kind=("word", "ntk"), backend=("word", "lag"), window=("count?", None), layer_weights=("weights?", None),
+        backend=("word", "lag"), window=("count?", None), layer_weights=("weights?", None),
         memory_plan=("word", "auto"), memory_budget=("count?", None), mesh=("mesh?", None),
+    ),
+    "nngp_kernel": call(
+        nnl.nngp_kernel, architecture=("architecture", ARCHITECTURE), network_input=("input", IMAGE),
+        backend=("word", "lag"), window=("count?", None), memory_plan=("word", "auto"),
+        memory_budget=("count?", None), mesh=("mesh?", None),
     ),
     "empirical_kernel": call(
         nnl.empirical_kernel, network=("network", NETWORK), params=("params", params), network_input=("input", IMAGE),
-        kind=("word", "ntk"), output=("word", "mean"), layer_weights=("weights?", None),
+        output=("word", "mean"), layer_weights=("weights?", None),
     ),
     "standard_layer_weights": call(
         nnl.standard_layer_weights, architecture=("layer", ARCHITECTURE), width=("count?", 8), in_channels=("count", 2)

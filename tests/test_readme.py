@@ -41,9 +41,9 @@ def test_a_layer_from_outside_has_the_limit_that_neural_tangents_says(names: dic
     except ImportError as error:
         pytest.skip(str(error))
     image = names["noisy"][:6, :8]
-    for kind in ("ntk", "nngp"):
-        ours = nnl.tangent_kernel(names["waves"], image, kind).as_matrix()
-        oracle = nnl.tangent_kernel(names["waves"], image, kind, backend="neural-tangents").as_matrix()
+    for kernel in (nnl.tangent_kernel, nnl.nngp_kernel):
+        ours = kernel(names["waves"], image).as_matrix()
+        oracle = kernel(names["waves"], image, backend="neural-tangents").as_matrix()
         np.testing.assert_allclose(ours, oracle, rtol=2e-5, atol=2e-5 * float(np.max(oracle)))
 
 

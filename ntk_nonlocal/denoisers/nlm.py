@@ -73,7 +73,8 @@ class NonLocalFilter(ScaledOperator):
     def apply(self, image: ArrayLike) -> Array:
         """W image, for an image of shape (H, W, C)."""
         checked = check_image(self, image, "image")
-        return (self @ checked.reshape(self.shape[0], -1)).reshape(checked.shape)
+        filtered: Array = self @ checked.reshape(self.shape[0], -1)
+        return filtered.reshape(checked.shape)
 
     def weights(self, pixel: int) -> Array:
         """The weights that make up the output at a pixel (row * W + column), as a map of shape (H, W)."""

@@ -1,4 +1,4 @@
-from .exact import tangent_kernel
+from .exact import nngp_kernel, tangent_kernel
 from .lag import Dual, LagKernel, PairOf, WindowKernel, dual, lag_rule
 from .layers import LayerWeights, check_layer_weights, standard_layer_weights
 from .oracle import exact_kernel, stax_rule, to_stax
@@ -15,6 +15,7 @@ __all__ = [
     "dual",
     "exact_kernel",
     "lag_rule",
+    "nngp_kernel",
     "standard_layer_weights",
     "stax_rule",
     "tangent_kernel",

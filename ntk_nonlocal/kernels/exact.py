@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import jax
@@ -12,9 +12,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 
 from ntk_nonlocal.architecture import Concat, Layer, Nonlinearity, Serial, Sum, as_serial, convolutions, output_signal
-from ntk_nonlocal.checks import choice
+from ntk_nonlocal.checks import choice, whole
 from ntk_nonlocal.images import checked_input
-from ntk_nonlocal.operators import LinearOperator
+from ntk_nonlocal.operators import DenseOperator, LinearOperator
 
 from .lag import budget as memory
 from .lag.demand import Lags
@@ -24,6 +24,7 @@ from .lag.slices import lag_rule
 from .lag.stores import with_stores
 from .lag.window import WindowKernel, window_fits
 from .layers import LayerWeights, check_layer_weights
+from .oracle import exact_kernel
 
 logger = logging.getLogger(__name__)
 
@@ -33,28 +34,28 @@ Backend = Literal["auto", "lag", "neural-tangents"]
 def tangent_kernel(
     architecture: Layer,
     network_input: ArrayLike,
-    kind: Kind = "ntk",
     backend: Backend = "auto",
-    *,
     window: int | None = None,
+    *,
     layer_weights: LayerWeights | None = None,
     memory_plan: MemoryPlan = "auto",
     memory_budget: int | None = None,
     mesh: Mesh | None = None,
 ) -> LinearOperator:
-    """The exact kernel of the infinitely wide network over all pairs of output pixels, as an operator.
+    """Theta, the exact tangent kernel of the infinitely wide network over all pairs of output pixels, as an operator.
+
+    It is what training all layers follows; :func:`nngp_kernel` is what training the last one does.
 
     Args:
       architecture: a description such as ``autoencoder(levels=3)``.
       network_input: what the network is fed, float array (H, W, C); float64 needs 64-bit JAX, or is computed in float32
         with a warning.
-      kind: "ntk" for Theta (all layers trained) or "nngp" for Sigma (the last one trained).
       backend: "lag", the engine of this package; "neural-tangents", which holds the whole matrix; "auto" takes "lag"
         wherever it has rules for all layers, and logs its choice.
       window: R multiplies the kernel by (1 - |t_y| / R)+ (1 - |t_x| / R)+ of the displacement t of a pair, a
         positive-definite taper; cost and memory are then linear in the number of pixels ("lag" only).
       layer_weights: (weights, biases) factor of every convolution's part, in the order of
-        ``convolutions(architecture)``; see ``standard_layer_weights`` ("lag" and "ntk" only).
+        ``convolutions(architecture)``; see ``standard_layer_weights`` ("lag" only).
       memory_plan: "recompute" evaluates the slices in every product; "keep" holds half of the matrix; "matrix" all of
         it; "auto" recomputes, and what makes many products (trajectories, spectra) first keeps what the budget allows.
       memory_budget: bytes; None is half of what the device has free.
@@ -67,44 +68,83 @@ def tangent_kernel(
       ValueError: an architecture that does not fit the image (naming the layer), bad values, or too little memory, with
         the estimate; before any long work.
     """
-    _check_choices(kind, backend, window, memory_plan, memory_budget)
-    if mesh is not None and not isinstance(mesh, Mesh):
-        raise TypeError(f"mesh must be a jax.sharding.Mesh, such as jax.make_mesh((2,), ('blocks',)), got {mesh!r}")
+    options = _Options("ntk", backend, window, layer_weights, memory_plan, memory_budget, mesh)
+    return _exact_kernel(architecture, network_input, options)
+
+
+def nngp_kernel(
+    architecture: Layer,
+    network_input: ArrayLike,
+    backend: Backend = "auto",
+    window: int | None = None,
+    *,
+    memory_plan: MemoryPlan = "auto",
+    memory_budget: int | None = None,
+    mesh: Mesh | None = None,
+) -> LinearOperator:
+    """Sigma, the exact covariance of the infinitely wide network's outputs at initialisation, as an operator.
+
+    It is the kernel that training the last layer alone follows. Arguments, result and errors as for
+    :func:`tangent_kernel`.
+    """
+    options = _Options("nngp", backend, window, None, memory_plan, memory_budget, mesh)
+    return _exact_kernel(architecture, network_input, options)
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What is asked of a kernel, see :func:`tangent_kernel`."""
+
+    kind: Kind
+    backend: Backend
+    window: int | None
+    layer_weights: LayerWeights | None
+    memory_plan: MemoryPlan
+    budget: int | None
+    mesh: Mesh | None
+
+    def __post_init__(self) -> None:
+        choice("backend", self.backend, ("auto", "lag", "neural-tangents"))
+        choice("memory_plan", self.memory_plan, ("auto", "recompute", "keep", "matrix"))
+        for name, number in (("window", self.window), ("memory_budget", self.budget)):
+            if number is not None:
+                whole(name, number, 1)
+        if self.mesh is not None and not isinstance(self.mesh, Mesh):
+            raise TypeError(
+                f"mesh must be a jax.sharding.Mesh, such as jax.make_mesh((2,), ('blocks',)), got {self.mesh!r}"
+            )
+
+
+def _exact_kernel(architecture: Layer, network_input: ArrayLike, options: _Options) -> LinearOperator:
     image = checked_input(network_input)
     serial = as_serial(architecture)
     signal = output_signal(architecture, (image.shape[0], image.shape[1]))
     assert signal.size is not None
+    backend = options.backend
     if backend == "auto":
         missing = [type(layer).__name__ for layer in _leaves(serial) if not _has_rule(layer)]
         backend = "neural-tangents" if missing else "lag"
         why = f"no exact-kernel rule for {', '.join(missing)}" if missing else "all layers covered"
-        logger.info("exact %s kernel of %dx%d pixels by backend %r: %s", kind, *signal.size, backend, why)
+        logger.info("exact %s kernel of %dx%d pixels by backend %r: %s", options.kind, *signal.size, backend, why)
     if backend == "neural-tangents":
-        if window is not None or layer_weights is not None or mesh is not None:
+        if options.window is not None or options.layer_weights is not None or options.mesh is not None:
             raise ValueError('window, layer_weights and mesh need backend="lag"; leave them out, or register rules')
-        from .oracle.stax import exact_kernel
-
-        return exact_kernel(serial, image, kind)
-    return _lag_kernel(serial, image, kind, signal.size, window, layer_weights, memory_plan, memory_budget, mesh)
+        return exact_kernel(serial, image, options.kind)
+    return _lag_kernel(serial, image, signal.size, options)
 
 
-def _lag_kernel(
-    serial: Serial,
-    image: jax.Array,
-    kind: Kind,
-    size: tuple[int, int],
-    window: int | None,
-    layer_weights: LayerWeights | None,
-    memory_plan: MemoryPlan,
-    budget: int | None,
-    mesh: Mesh | None,
-) -> LinearOperator:
+def _lag_kernel(serial: Serial, image: jax.Array, size: tuple[int, int], options: _Options) -> LinearOperator:
+    kind, window, memory_plan, budget, mesh = (
+        options.kind,
+        options.window,
+        options.memory_plan,
+        options.budget,
+        options.mesh,
+    )
     weights: Weights = ()
     placed = convolutions(serial)
-    if layer_weights is not None:
-        if kind != "ntk":
-            raise ValueError(f'layer_weights belong to kind="ntk", got kind={kind!r}')
-        factors = check_layer_weights(layer_weights, placed)
+    if options.layer_weights is not None:
+        factors = check_layer_weights(options.layer_weights, placed)
         weights = tuple((item.position, factor) for item, factor in zip(placed, factors, strict=True))
     banded = window is not None and window_fits(window, size) and all(p.conv.padding == "zero" for p in placed)
     columns = Lags(1 - window, 2 * window - 1, 0) if banded and window is not None else None
@@ -145,22 +185,8 @@ def _lag_kernel(
         memory.check("keeping the slices", op.kept_bytes(), budget)
         return replace(op, kept=all_values(op))
     if memory_plan == "matrix":
-        from ntk_nonlocal.operators import DenseOperator
-
         return DenseOperator(op.as_matrix(), size)
     return op
-
-
-def _check_choices(kind: object, backend: object, window: object, memory_plan: object, budget: object) -> None:
-    for name, value, choices in (
-        ("kind", kind, ("ntk", "nngp")),
-        ("backend", backend, ("auto", "lag", "neural-tangents")),
-        ("memory_plan", memory_plan, ("auto", "recompute", "keep", "matrix")),
-    ):
-        choice(name, value, choices)
-    for name, number in (("window", window), ("memory_budget", budget)):
-        if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
-            raise ValueError(f"{name} must be a positive integer or None, got {number!r}")
 
 
 def _leaves(layer: Layer) -> list[Layer]:

@@ -22,7 +22,7 @@ import numpy as np
 from jax import Array
 
 from ntk_nonlocal.checks import seed as check_seed
-from ntk_nonlocal.operators import LinearOperator, ScaledOperator
+from ntk_nonlocal.operators import LinearOperator, MultipleOperator, ScaledOperator
 
 Progress = Callable[[int, int], None]
 """Called after every product with (products done, estimated total)."""
@@ -286,9 +286,17 @@ def symmetric_form(op: LinearOperator) -> tuple[LinearOperator, Array | None]:
     (K[p, p] = 0, hence a zero row and column) may have zero scales.
 
     Raises:
-      ValueError: scales that are neither equal nor positive.
+      ValueError: scales that are neither equal nor positive, or an operator that is not symmetric otherwise.
     """
+    if isinstance(op, MultipleOperator):
+        symmetric, scale = symmetric_form(op.operator)
+        return op.factor * symmetric, scale
     if not isinstance(op, ScaledOperator):
+        if op.is_symmetric is False:
+            raise ValueError(
+                f"a symmetric kernel is needed, or diag(left) K diag(right) of one, got {op!r}, which is not; "
+                "nnl.twicing iterates with any operator"
+            )
         return op, None
     kernel, left, right = op.kernel, op.left, op.right
     while isinstance(kernel, ScaledOperator):

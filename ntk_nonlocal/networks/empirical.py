@@ -81,7 +81,6 @@ def empirical_kernel(
     params: Params,
     network_input: ArrayLike,
     *,
-    kind: Literal["ntk", "nngp"] = "ntk",
     output: Literal["mean"] | int = "mean",
     layer_weights: LayerWeights | None = None,
 ) -> EmpiricalKernel:
@@ -91,7 +90,6 @@ def empirical_kernel(
       network: from ``to_flax``.
       params: its parameters.
       network_input: what the network is fed, (H, W, C).
-      kind: "ntk" for all layers; "nngp" for the last layer alone, the features' covariance in any parametrisation.
       output: an output channel, or "mean" for the mean of all channels' kernels.
       layer_weights: one (weight factor, bias factor) for each convolution, which multiply its contribution to Theta,
         that is, to the kernel in the "ntk" parametrisation (see ``standard_layer_weights``). Without them the kernel is
@@ -101,22 +99,14 @@ def empirical_kernel(
       an operator over the output's pixels; exact for this network, in the floating-point type of ``network_input``.
 
     Raises:
-      ValueError: an input that does not fit, an unknown kind or output, ``layer_weights`` that do not match, or both a
-        kind "nngp" and ``layer_weights``.
+      ValueError: an input that does not fit, an unknown output, or ``layer_weights`` that do not match.
     """
     check_network_type(network)
     x = network.check_input(network_input)
     check_params(network, params, x)
-    if kind not in ("ntk", "nngp"):
-        raise ValueError(f"kind must be 'ntk' or 'nngp', got {kind!r}")
     if output != "mean" and (isinstance(output, bool) or output not in range(network.out_channels)):
         raise ValueError(f"output must be 'mean' or a channel in 0..{network.out_channels - 1}, got {output!r}")
-    if kind == "nngp":
-        if layer_weights is not None:
-            raise ValueError("layer_weights weigh the layers of the 'ntk' kernel; leave them out for kind='nngp'")
-        last_layer = tuple((float(p.is_output), float(p.is_output)) for p in convolutions(network.architecture))
-        steps = network.contribution_weights(params, last_layer, others=0.0)
-    elif layer_weights is not None:
+    if layer_weights is not None:
         steps = network.contribution_weights(params, layer_weights)
     else:
         steps = jax.tree.map(lambda _: 1.0, params)

@@ -39,6 +39,8 @@ class DenseOperator(LinearOperator):
         pixels = whole("H", self.image_shape[0], 1) * whole("W", self.image_shape[1], 1)
         _check_shape("matrix", self.matrix, (pixels, pixels))
 
+    is_symmetric = None
+
     @property
     def dtype(self) -> np.dtype[Any]:
         if not hasattr(self.matrix, "dtype"):
@@ -47,6 +49,9 @@ class DenseOperator(LinearOperator):
 
     def _product(self, columns: Array) -> Array:
         return jnp.matmul(self.matrix, columns, precision="highest")
+
+    def _transposed_product(self, columns: Array) -> Array:
+        return jnp.matmul(self.matrix.T, columns, precision="highest")
 
     def rows(self, pixels: ArrayLike) -> Array:
         return self.matrix[self.check_pixels(pixels)]
@@ -82,6 +87,14 @@ class ScaledOperator(LinearOperator):
         return self.kernel.image_shape
 
     @property
+    def is_symmetric(self) -> bool | None:  # type: ignore[override]
+        return self.kernel.is_symmetric if self.left is self.right else False
+
+    @property
+    def T(self) -> LinearOperator:
+        return ScaledOperator(self.kernel.T, self.right, self.left)
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         check_operator(self.kernel)
         for name in ("left", "right"):
@@ -94,6 +107,9 @@ class ScaledOperator(LinearOperator):
 
     def _product(self, columns: Array) -> Array:
         return self.left[:, None] * self.kernel._product(self.right[:, None] * columns)
+
+    def _transposed_product(self, columns: Array) -> Array:
+        return self.right[:, None] * self.kernel._transposed_product(self.left[:, None] * columns)
 
     def rows(self, pixels: ArrayLike) -> Array:
         indices = self.check_pixels(pixels)

@@ -7,7 +7,7 @@ import pytest
 from lag_reference import random_architecture, reference
 
 from ntk_nonlocal.architecture import autoencoder, unet
-from ntk_nonlocal.kernels import tangent_kernel
+from ntk_nonlocal.kernels import nngp_kernel, tangent_kernel
 
 SIZE = (6, 12)
 
@@ -17,7 +17,8 @@ def noise(height: int, width: int, channels: int = 3) -> np.ndarray:
 
 
 def matrix(architecture: object, x: np.ndarray, kind: str = "ntk") -> np.ndarray:
-    return np.asarray(tangent_kernel(architecture, x, kind, backend="lag").as_matrix())  # type: ignore[arg-type]
+    kernel = nngp_kernel if kind == "nngp" else tangent_kernel
+    return np.asarray(kernel(architecture, x, backend="lag").as_matrix())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("seed", [1, 3, 7])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ntk_nonlocal.architecture import Conv, Rbf, Serial
-from ntk_nonlocal.kernels import tangent_kernel, windowed_affinity
+from ntk_nonlocal.kernels import nngp_kernel, windowed_affinity
 from ntk_nonlocal.kernels.windowed import half_window
 
 HEIGHT, WIDTH, CHANNELS, PATCH, WINDOW = 7, 9, 2, 3, 4
@@ -30,7 +30,7 @@ def test_it_is_the_infinite_network_fed_a_mirrored_frame(features: np.ndarray, b
     margin = PATCH // 2
     framed = np.pad(np.moveaxis(features, 0, 2), ((margin, margin), (margin, margin), (0, 0)), mode="reflect")
     network = Serial(Conv(PATCH, weight_std=1.0), Rbf(bandwidth**-2), Conv(1, weight_std=1.0))
-    whole = np.asarray(tangent_kernel(network, framed, "nngp").as_matrix())
+    whole = np.asarray(nngp_kernel(network, framed).as_matrix())
     inner = np.arange(whole.shape[0]).reshape(framed.shape[:2])[margin:-margin, margin:-margin].ravel()
     expected = taper(HEIGHT, WIDTH, WINDOW) * whole[np.ix_(inner, inner)]
     np.testing.assert_allclose(kernel.as_matrix(), expected, atol=2e-6 / bandwidth**2)

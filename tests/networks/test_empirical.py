@@ -93,6 +93,10 @@ def test_trained_parameters_have_their_own_kernel():
     np.testing.assert_allclose(op.as_matrix(), expected, rtol=1e-4, atol=1e-5)
 
 
+# what training the last of two convolutions alone follows: the NNGP kernel
+LAST_OF_TWO = ((0.0, 0.0), (1.0, 1.0))
+
+
 def test_nngp_is_the_covariance_of_the_last_features():
     x = image()
     for parameterization in ("ntk", "standard"):
@@ -100,7 +104,7 @@ def test_nngp_is_the_covariance_of_the_last_features():
         params = network.init(KEY, x)
         features = np.asarray(jax.nn.relu(network.pre_activations(params, x))).reshape(24, 7)
         expected = 1.5**2 * features @ features.T / 7 + 0.4**2
-        op = empirical_kernel(network, params, x, kind="nngp")
+        op = empirical_kernel(network, params, x, layer_weights=LAST_OF_TWO)
         np.testing.assert_allclose(op.as_matrix(), expected, rtol=1e-4)
 
 
@@ -163,7 +167,7 @@ def test_mean_kernel_tends_to_the_exact_one_with_width():
 
     network = to_flax(vanilla_cnn(3), width=4096)
     params = network.init(KEY, x)
-    last = np.asarray(empirical_kernel(network, params, x, kind="nngp").as_matrix())
+    last = np.asarray(empirical_kernel(network, params, x, layer_weights=LAST_OF_TWO).as_matrix())
     assert np.linalg.norm(last - nngp) < 0.05 * np.linalg.norm(nngp)
     limit = empirical_kernel(network, params, x, layer_weights=standard_layer_weights(vanilla_cnn(3))).as_matrix()
     np.testing.assert_allclose(limit, last, rtol=1e-4)  # the published formula is the standard one's limit
@@ -209,10 +213,8 @@ def test_largest_eigenvalue_is_that_of_the_kernel_over_all_channels():
     [
         ({"output": 3}, "channel in 0..2"),
         ({"output": "sum"}, "'mean' or a channel"),
-        ({"kind": "cntk"}, "'ntk' or 'nngp'"),
         ({"layer_weights": ((1.0, 1.0),)}, "each of the 2 convolutions"),
         ({"layer_weights": ((1.0, 1.0), (-1.0, 0.0))}, "at least 0"),
-        ({"kind": "nngp", "layer_weights": ((1.0, 1.0),) * 2}, "leave them out"),
     ],
 )
 def test_bad_arguments(arguments, message):

@@ -8,7 +8,7 @@ import numpy as np
 
 from ntk_nonlocal.architecture import Conv, Rbf, Serial, vanilla_cnn
 from ntk_nonlocal.images import psnr
-from ntk_nonlocal.kernels import tangent_kernel
+from ntk_nonlocal.kernels import nngp_kernel
 
 from ..pictures import Picture
 from ..workspace import Arrays, Workspace
@@ -39,7 +39,7 @@ def affinity(settings: Affinity, workspace: Workspace) -> Arrays:
     h = settings.h * settings.picture.sigma
     # Weights of variance 2 over the fan-in: exp(-gamma (S_ii + S_jj - 2 S_ij)), 2 of the mean square over a patch each.
     network = Serial(Conv(patch), Rbf(1 / (2 * h**2)), Conv(1, weight_std=1.0))
-    kernel = tangent_kernel(network, noisy, "nngp")
+    kernel = nngp_kernel(network, noisy)
     pixels = np.array([int(row * size) * size + int(column * size) for row, column in settings.pixels])
     reach = patch // 2
     padded = np.pad(noisy.astype(np.float64), ((reach, reach), (reach, reach), (0, 0)))
@@ -50,7 +50,7 @@ def affinity(settings: Affinity, workspace: Workspace) -> Arrays:
     sizes = norms[pixels, None] * norms[None]
     angle = np.arccos(np.clip(products / sizes, -1, 1))
     arc_cosine = sizes / np.pi * (np.sin(angle) + (np.pi - angle) * np.cos(angle))
-    vanilla = np.asarray(tangent_kernel(vanilla_cnn(patch), noisy, "nngp").rows(pixels), np.float64)
+    vanilla = np.asarray(nngp_kernel(vanilla_cnn(patch), noisy).rows(pixels), np.float64)
     columns = np.concatenate([noisy.reshape(size * size, -1), np.ones((size * size, 1), np.float32)], axis=1)
     product = np.asarray(kernel @ columns)
     filtered = (product[:, :-1] / product[:, -1:]).reshape(noisy.shape)

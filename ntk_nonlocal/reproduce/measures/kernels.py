@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ntk_nonlocal.architecture import Layer
-from ntk_nonlocal.kernels import LayerWeights, tangent_kernel
+from ntk_nonlocal.kernels import LayerWeights, nngp_kernel, tangent_kernel
 from ntk_nonlocal.operators import DenseOperator, LinearOperator
 
 Kind = Literal["ntk", "nngp"]
@@ -32,7 +32,10 @@ def held_kernel(
 def _evaluate(
     architecture: Layer, network_input: np.ndarray[Any, Any], kind: Kind, layer_weights: LayerWeights | None
 ) -> LinearOperator:
-    kernel = tangent_kernel(architecture, network_input, kind, layer_weights=layer_weights)
+    if kind == "nngp":
+        kernel = nngp_kernel(architecture, network_input)
+    else:
+        kernel = tangent_kernel(architecture, network_input, layer_weights=layer_weights)
     return DenseOperator(kernel.as_matrix(), kernel.image_shape) if kernel.shape[0] <= _LARGEST_MATRIX else kernel
 
 
