@@ -15,11 +15,14 @@ import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from numbers import Real
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from ntk_nonlocal.checks import choice, whole
 
 SQRT2 = math.sqrt(2.0)
+# Named scales of the initial weights, as standard deviations times the root of the fan-in.
+WEIGHT_STDS = {"he": SQRT2, "pytorch": math.sqrt(1 / 3)}
+WeightStd: TypeAlias = float | Literal["he", "pytorch"]
 
 State = Literal["unknown", "raw", "gaussian", "activated"]
 
@@ -95,6 +98,14 @@ def _real(value: object, minimum: float, what: str, *, exclusive: bool = False) 
     return number
 
 
+def _weight_std(value: object) -> WeightStd:
+    """A number above zero, or "pytorch"; "he" is a number, for its weights are normal as those of any number."""
+    if isinstance(value, str):
+        choice("Conv: weight_std", value, tuple(WEIGHT_STDS))
+        return SQRT2 if value == "he" else "pytorch"
+    return _real(value, 0.0, "Conv: weight_std", exclusive=True)
+
+
 @dataclass(frozen=True, repr=False)
 class Conv(Layer):
     """Convolution with an odd ``kernel_size`` x ``kernel_size`` filter, stride 1, same size.
@@ -103,10 +114,14 @@ class Conv(Layer):
     weight_std^2 times the average over the filter's offsets of the input covariance, plus bias_std^2
     (Novak et al. 2019, Bayesian deep convolutional networks). Its width is the network's, or the number of output
     channels where it is the last.
+
+    ``weight_std`` is a number (normal weights), "he" (sqrt(2), He et al. 2015) or "pytorch" (sqrt(1/3), uniform,
+    what PyTorch's convolutions start from). Kernels know the variance alone. A layer of uniform weights that reads the
+    network input, whose fan-in does not grow, is only nearly Gaussian.
     """
 
     kernel_size: int
-    weight_std: float = SQRT2
+    weight_std: WeightStd = SQRT2
     bias_std: float = 0.0
     padding: Literal["zero", "circular"] = "zero"
 
@@ -115,9 +130,19 @@ class Conv(Layer):
         if size % 2 == 0:
             raise ValueError(f"Conv: kernel_size must be odd, got {size}; use {size - 1} or {size + 1}")
         object.__setattr__(self, "kernel_size", size)
-        object.__setattr__(self, "weight_std", _real(self.weight_std, 0.0, "Conv: weight_std", exclusive=True))
+        object.__setattr__(self, "weight_std", _weight_std(self.weight_std))
         object.__setattr__(self, "bias_std", _real(self.bias_std, 0.0, "Conv: bias_std"))
         choice("Conv: padding", self.padding, ("zero", "circular"))
+
+    @property
+    def std(self) -> float:
+        """``weight_std`` as a number."""
+        return WEIGHT_STDS[self.weight_std] if isinstance(self.weight_std, str) else self.weight_std
+
+    @property
+    def uniform(self) -> bool:
+        """Whether weights are drawn uniformly and not from the normal distribution."""
+        return self.weight_std == "pytorch"
 
     def propagate(self, signal: Signal, position: str) -> Signal:
         if self.padding == "circular" and signal.size is not None and min(signal.size) < self.kernel_size:

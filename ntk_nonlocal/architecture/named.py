@@ -1,4 +1,8 @@
-"""The architectures of the paper by name, and their spelling on the command line."""
+"""The architectures of the paper by name, and their spelling on the command line.
+
+``weight_std`` of all of them is the scale of the initial weights: "he", sqrt(2) in front of every Relu and 1 in the
+output layer, which has none behind it; or one for all layers, "pytorch" or a number (see ``Conv``).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from typing import Any, Literal
 
 from ntk_nonlocal.checks import nearest, whole
 
-from .layers import Concat, Conv, Downsample, Layer, Relu, Serial, Upsample
+from .layers import WEIGHT_STDS, Concat, Conv, Downsample, Layer, Relu, Serial, Upsample, WeightStd
 
 DownMethod = Literal["average", "stride"]
 UpMethod = Literal["bilinear", "nearest"]
@@ -18,38 +22,49 @@ _MOST_LAYERS = 1000
 _MOST_LEVELS = 20  # an image of a million pixels a side
 
 
-def vanilla_cnn(kernel_size: int = 11) -> Serial:
+def vanilla_cnn(kernel_size: int = 11, weight_std: WeightStd = "he") -> Serial:
     """One hidden layer: Conv(kernel_size), Relu, Conv(1). The paper's non-local filter (its section 4)."""
-    return Serial(Conv(kernel_size), Relu(), Conv(1, weight_std=1.0))
+    return Serial(Conv(kernel_size, weight_std), Relu(), _output(weight_std))
 
 
-def cnn(depth: int = 3, kernel_size: int = 3) -> Serial:
+def cnn(depth: int = 3, kernel_size: int = 3, weight_std: WeightStd = "he") -> Serial:
     """``depth`` times (Conv, Relu), then Conv(1)."""
     depth = whole("cnn: depth", depth, 1, _MOST_LAYERS)
-    return Serial(*[layer for _ in range(depth) for layer in (Conv(kernel_size), Relu())], Conv(1, weight_std=1.0))
+    step = (Conv(kernel_size, weight_std), Relu())
+    return Serial(*[layer for _ in range(depth) for layer in step], _output(weight_std))
 
 
 def autoencoder(
-    levels: int = 3, kernel_size: int = 3, down: DownMethod = "average", up: UpMethod = "bilinear"
+    levels: int = 3,
+    kernel_size: int = 3,
+    down: DownMethod = "average",
+    up: UpMethod = "bilinear",
+    weight_std: WeightStd = "he",
 ) -> Serial:
     """Conv, Relu; ``levels`` times (Downsample, Conv, Relu); as often (Upsample, Conv, Relu); Conv(1).
 
     Needs a height and width divisible by 2^levels.
     """
     levels = whole("autoencoder: levels", levels, 1, _MOST_LEVELS)
-    step = (Conv(kernel_size), Relu())
+    step = (Conv(kernel_size, weight_std), Relu())
     encoder = [layer for _ in range(levels) for layer in (Downsample(2, down), *step)]
     decoder = [layer for _ in range(levels) for layer in (Upsample(2, up), *step)]
-    return Serial(*step, *encoder, *decoder, Conv(1, weight_std=1.0))
+    return Serial(*step, *encoder, *decoder, _output(weight_std))
 
 
-def unet(levels: int = 3, kernel_size: int = 3, down: DownMethod = "average", up: UpMethod = "bilinear") -> Serial:
+def unet(
+    levels: int = 3,
+    kernel_size: int = 3,
+    down: DownMethod = "average",
+    up: UpMethod = "bilinear",
+    weight_std: WeightStd = "he",
+) -> Serial:
     """The autoencoder with every Upsample followed by a Concat with the encoder's output of that resolution.
 
     Needs a height and width divisible by 2^levels.
     """
     levels = whole("unet: levels", levels, 1, _MOST_LEVELS)
-    step = (Conv(kernel_size), Relu())
+    step = (Conv(kernel_size, weight_std), Relu())
 
     def below(remaining: int) -> tuple[Layer, ...]:
         if remaining == 0:
@@ -57,7 +72,11 @@ def unet(levels: int = 3, kernel_size: int = 3, down: DownMethod = "average", up
         branch = Serial(Downsample(2, down), *step, *below(remaining - 1), Upsample(2, up))
         return (Concat(Serial(), branch), *step)
 
-    return Serial(*step, *below(levels), Conv(1, weight_std=1.0))
+    return Serial(*step, *below(levels), _output(weight_std))
+
+
+def _output(weight_std: WeightStd) -> Conv:
+    return Conv(1, 1.0 if weight_std == "he" else weight_std)
 
 
 NAMED: dict[str, Callable[..., Serial]] = {
@@ -98,6 +117,13 @@ def parse_architecture(text: str) -> Serial:
                 arguments[key] = int(value)
             except ValueError:
                 raise ValueError(f"{name}: {key} must be an integer, got {value!r}") from None
+        elif key == "weight_std" and value not in WEIGHT_STDS:
+            try:
+                arguments[key] = float(value)
+            except ValueError:
+                raise ValueError(
+                    f"{name}: weight_std must be a number, {' or '.join(map(repr, WEIGHT_STDS))}, got {value!r}"
+                ) from None
         else:
             arguments[key] = value
     return builder(**arguments)

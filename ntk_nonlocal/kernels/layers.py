@@ -51,7 +51,7 @@ def standard_layer_weights(
             channels_per_width = float(placed.fan_in_width)
         else:
             channels_per_width = 0.0 if width is None or in_channels is None else in_channels / width
-        weight_factor = conv.kernel_size**2 * channels_per_width / conv.weight_std**2
+        weight_factor = conv.kernel_size**2 * channels_per_width / conv.std**2
         bias_factor = 0.0 if width is None or conv.bias_std == 0 else 1 / (conv.bias_std**2 * width)
         factors.append((weight_factor, bias_factor))
     return tuple(factors)

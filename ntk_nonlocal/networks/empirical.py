@@ -104,6 +104,7 @@ def empirical_kernel(
     check_network_type(network)
     x = network.check_input(network_input)
     check_params(network, params, x)
+    network, params = network.plain(params)  # a centered network has the same Jacobian
     if output != "mean" and (isinstance(output, bool) or output not in range(network.out_channels)):
         raise ValueError(f"output must be 'mean' or a channel in 0..{network.out_channels - 1}, got {output!r}")
     if layer_weights is not None:
@@ -142,6 +143,7 @@ def largest_eigenvalue(
       max_products: products at the most, each about as dear as a training step.
     """
     x = network.check_input(network_input)
+    network, params = network.plain(params)
     steps = jax.tree.map(lambda leaf: jnp.ones((), leaf.dtype), params) if steps is None else steps
     shape = jax.eval_shape(network.apply, params, x)
     v = jax.random.normal(jax.random.key(0), shape.shape, shape.dtype)

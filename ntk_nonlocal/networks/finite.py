@@ -3,10 +3,15 @@
 Two parametrisations of the same function (Lee et al. 2019, Wide neural networks of any depth; Sohl-Dickstein et al.
 2020, On the infinite width limit of neural networks with a standard parameterization): "ntk" draws weights from
 N(0, 1) and scales them by weight_std / sqrt(fan-in) in the forward pass, "standard" draws them from
-N(0, weight_std^2 / fan-in), as practitioners do. For one key they agree at initialisation, but gradient descent moves
-them differently: in "ntk" it follows the tangent kernel Theta, in "standard" a kernel in which every layer counts in
-proportion to its fan-in (``kernels.layers``), unless every layer has its own step size
+N(0, weight_std^2 / fan-in), as practitioners do (uniform numbers of the same variance where weight_std is "pytorch").
+For one key they agree at initialisation, but gradient descent moves them differently: in "ntk" it follows the tangent
+kernel Theta, in "standard" a kernel in which every layer counts in proportion to its fan-in (``kernels.layers``),
+unless every layer has its own step size
 (:meth:`FlaxNetwork.tangent_steps`).
+
+A centered network is f(theta) - f(theta_0): it starts at zero, as an infinitely wide one does on average, and has the
+same tangent kernel. Its start theta_0 lies in the parameters under :data:`START`, apart from what is trained: the
+output has no gradient there, and ``train``, kernels and weight changes leave it out (:meth:`FlaxNetwork.plain`).
 
 A layer from outside the package brings its meaning with :data:`flax_rule`::
 
@@ -60,6 +65,9 @@ Parameterization = Literal["ntk", "standard"]
 Params = dict[str, Any]
 
 MOST_CHANNELS = 2**20
+_HE = math.sqrt(2.0)
+# Where the parameters of a centered network keep its start; layers are called "layer_0", "branch_1" and so on.
+START = "start"
 
 
 @dataclass(frozen=True)
@@ -68,13 +76,15 @@ class FlaxNetwork:
 
     Made by :func:`to_flax`. Parameters are nested dictionaries named by the positions of the layers, for example
     ``params["layer_2"]["branch_1"]["layer_0"]["kernel"]`` of shape (k, k, input channels, output channels), and "bias"
-    beside it where bias_std is above zero.
+    beside it where bias_std is above zero. Those of a centered network have the initial ones beside them, as
+    ``params["start"]``.
     """
 
     architecture: Serial
     width: int
     out_channels: int
     parameterization: Parameterization
+    centered: bool = False
 
     def init(self, key: Array, network_input: ArrayLike) -> Params:
         """Draws the parameters for inputs such as ``network_input`` (H, W, C), in its floating-point type.
@@ -95,7 +105,7 @@ class FlaxNetwork:
         # Lazily: the forward pass is not computed.
         shape = jax.eval_shape(lambda: x)
         params: Params = _module(self).lazy_init(key, shape, mutable="params")["params"]
-        return params
+        return params | {START: jax.tree.map(jnp.copy, params)} if self.centered else params
 
     def apply(self, params: Params, network_input: ArrayLike, *, reverse_mode: bool = False) -> Array:
         """The network's output, (H, W, C) -> (H, W, out_channels).
@@ -109,8 +119,11 @@ class FlaxNetwork:
         Raises:
           ValueError: an input that is not a finite image or does not fit, or parameters of another network.
         """
-        out: Array = self._call(_apply, params, network_input, bool(reverse_mode))
-        return out
+        network, trained = self.plain(params)
+        out: Array = network._call(_apply, trained, network_input, bool(reverse_mode))
+        if not self.centered:
+            return out
+        return out - lax.stop_gradient(network.apply(params[START], network_input))
 
     def pre_activations(self, params: Params, network_input: ArrayLike) -> Array:
         """The input of the last nonlinearity, (H, W, C) -> (H', W', width); what the paper's figure 5 looks at.
@@ -120,13 +133,30 @@ class FlaxNetwork:
         """
         if self.last_nonlinearity is None:
             raise ValueError(f"{self.architecture!r} has no nonlinearity, hence no pre-activations")
-        features: Array = self._call(_pre_activations, params, network_input)
+        network, trained = self.plain(params)
+        features: Array = network._call(_pre_activations, trained, network_input)
         return features
+
+    def plain(self, params: Params) -> tuple[FlaxNetwork, Params]:
+        """The network before it is centered, and its parameters without the start: what training moves.
+
+        Raises:
+          TypeError: parameters that are no dictionary.
+          ValueError: those of a centered network that have no start.
+        """
+        if not isinstance(params, dict):
+            raise TypeError(f"params must be those of network.init(key, network_input), got {type(params).__name__}")
+        if not self.centered:
+            return self, params
+        if START not in params:
+            raise ValueError(
+                f"params of a centered network hold its start as params[{START!r}], got {sorted(params)}; take those "
+                "of network.init(key, network_input)"
+            )
+        return replace(self, centered=False), {name: leaf for name, leaf in params.items() if name != START}
 
     def _call(self, function: Callable[..., Any], params: Params, network_input: ArrayLike, *options: bool) -> Any:
         x = self.check_input(network_input)
-        if not isinstance(params, dict):
-            raise TypeError(f"params must be those of network.init(key, network_input), got {type(params).__name__}")
         try:
             return function(self, params, x, *options)
         except flax.errors.FlaxError as error:
@@ -137,14 +167,15 @@ class FlaxNetwork:
 
         The squared scales that the "ntk" parametrisation has in its forward pass and this one has not: 1 everywhere in
         the "ntk" parametrisation; weight_std^2 / fan-in and bias_std^2 in the standard one. The structure is that of
-        ``params``, with one number each (``layer_steps`` of ``train``).
+        ``params`` without the start, with one number each (``layer_steps`` of ``train``).
         """
+        _, params = self.plain(params)
         steps: Params = jax.tree.map(lambda _: 1.0, params)
         if self.parameterization == "standard":
             for placed in convolutions(self.architecture):
                 leaf = parameters_at(steps, placed.position)
                 fan_in = math.prod(parameters_at(params, placed.position)["kernel"].shape[:3])
-                leaf["kernel"] = placed.conv.weight_std**2 / fan_in
+                leaf["kernel"] = placed.conv.std**2 / fan_in
                 if "bias" in leaf:
                     leaf["bias"] = placed.conv.bias_std**2
         return steps
@@ -193,7 +224,11 @@ class FlaxNetwork:
 
 
 def to_flax(
-    architecture: Layer, width: int = 256, out_channels: int = 3, parameterization: Parameterization = "ntk"
+    architecture: Layer,
+    width: int = 256,
+    out_channels: int = 3,
+    parameterization: Parameterization = "ntk",
+    centered: bool = False,
 ) -> FlaxNetwork:
     """The finite network of an architecture.
 
@@ -204,19 +239,22 @@ def to_flax(
       parameterization: "ntk" (weights ~ N(0, 1), scaled in the forward pass) or "standard" (weights ~ N(0,
         weight_std^2 / fan-in)); the same function at initialisation for the same key. A Conv with
         bias_std = 0 has no bias.
+      centered: the network's own initial output is subtracted: ``apply`` of what ``init`` gives is exactly zero.
 
     Raises:
       ValueError: a width or number of channels below one, an unknown parametrisation, or an architecture without output
         channels of its own.
-      TypeError: something that is no layer, or a layer without a rule.
+      TypeError: something that is no layer, a layer without a rule, or ``centered`` that is neither True nor False.
     """
     for name, value in (("width", width), ("out_channels", out_channels)):
         whole(name, value, 1, MOST_CHANNELS)
     choice("parameterization", parameterization, get_args(Parameterization))
     if not isinstance(architecture, Layer):
         raise TypeError(f"architecture must be built from layers, such as nnl.cnn(depth=3), got {architecture!r}")
+    if not isinstance(centered, bool):
+        raise TypeError(f"centered must be True or False, got {centered!r}")
     check_network(architecture)
-    network = FlaxNetwork(as_serial(architecture), int(width), int(out_channels), parameterization)
+    network = FlaxNetwork(as_serial(architecture), int(width), int(out_channels), parameterization, centered)
     for position, layer in _positions(network.architecture, ""):
         if flax_rule.dispatch(type(layer)) is flax_rule.dispatch(object):
             raise TypeError(f"{position}: {_missing_rule(layer)}")
@@ -228,6 +266,11 @@ def parameters_at(tree: Params, position: str) -> Params:
     for name in _names(position):
         tree = tree[name]
     return tree
+
+
+def he_factors(architecture: Layer) -> tuple[float, ...]:
+    """By how much every convolution's initial weights fall short of He's scale: sqrt(2), 1 where no Relu follows."""
+    return tuple((1.0 if placed.is_output else _HE) / placed.conv.std for placed in convolutions(architecture))
 
 
 def _names(position: str) -> list[str]:
@@ -338,22 +381,27 @@ class _Conv(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         size, channels = self.conv.kernel_size, self.place.channels
-        weight_scale = self.conv.weight_std / math.sqrt(size**2 * x.shape[-1])
-        kernel = self._scaled("kernel", (size, size, x.shape[-1], channels), weight_scale, x)
+        weight_scale = self.conv.std / math.sqrt(size**2 * x.shape[-1])
+        kernel = self._scaled("kernel", (size, size, x.shape[-1], channels), weight_scale, x, self.conv.uniform)
         y = convolve(x, kernel, self.conv.padding, reverse_mode=self.place.reverse_mode)
         return y + self._scaled("bias", (channels,), self.conv.bias_std, x) if self.conv.bias_std > 0 else y
 
-    def _scaled(self, name: str, shape: tuple[int, ...], scale: float, x: Array) -> Array:
+    def _scaled(self, name: str, shape: tuple[int, ...], scale: float, x: Array, uniform: bool = False) -> Array:
         """A parameter of standard deviation ``scale``, scaled here or where it is drawn."""
         if self.place.network.parameterization == "ntk":
-            return self.param(name, lambda key: _draw(key, shape, x.dtype)) * scale
-        return self.param(name, lambda key: _draw(key, shape, x.dtype) * scale)
+            return self.param(name, lambda key: _draw(key, shape, x.dtype, uniform)) * scale
+        return self.param(name, lambda key: _draw(key, shape, x.dtype, uniform) * scale)
 
 
-def _draw(key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
-    """Standard normal numbers, a power of two of them at a time: compiling for every shape would take seconds."""
+def _draw(key: Array, shape: tuple[int, ...], dtype: Any, uniform: bool) -> Array:
+    """Numbers of variance one, a power of two of them at a time: compiling for every shape would take seconds."""
     count = math.prod(shape)
-    return jax.random.normal(key, (1 << (count - 1).bit_length(),), dtype)[:count].reshape(shape)
+    size = (1 << (count - 1).bit_length(),)
+    if uniform:
+        drawn = jax.random.uniform(key, size, dtype, minval=-math.sqrt(3), maxval=math.sqrt(3))
+    else:
+        drawn = jax.random.normal(key, size, dtype)
+    return drawn[:count].reshape(shape)
 
 
 @flax_rule.register

@@ -31,11 +31,13 @@ class State(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What stays: input (H, W, C), target (H', W', output channels) and the factor of every parameter's update."""
+    """What stays: input (H, W, C), target (H', W', output channels), the factor of every parameter's update, and what
+    is subtracted from the output (a centered network's initial one, or zero)."""
 
     network_input: Array
     target: Array
     scales: Params
+    offset: Array
 
 
 def advance(
@@ -75,7 +77,7 @@ def check_memory(network: FlaxNetwork, optimizer: optax.GradientTransformation, 
 
 def _step(network: FlaxNetwork, optimizer: optax.GradientTransformation, problem: Problem, state: State) -> State:
     def loss(params: Params) -> Array:
-        output = network.apply(params, problem.network_input, reverse_mode=True)
+        output = network.apply(params, problem.network_input, reverse_mode=True) - problem.offset
         return 0.5 * jnp.sum((output - problem.target) ** 2)
 
     value, gradient = jax.value_and_grad(loss)(state.params)

@@ -20,12 +20,13 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
+from ntk_nonlocal.architecture import convolutions
 from ntk_nonlocal.checks import positive, real_array, whole
 from ntk_nonlocal.checks import seed as check_seed
 
 from . import checkpoint as checkpoints
 from .empirical import check_network_type, check_params, largest_eigenvalue
-from .finite import FlaxNetwork, Params
+from .finite import START, FlaxNetwork, Params, he_factors, parameters_at
 from .result import DivergenceError, History, TrainingResult
 from .steps import Problem, State, advance, check_memory
 from .weights import FloatArray, as_weight_change, change_norms
@@ -35,6 +36,8 @@ _ADAM_LEARNING_RATE = 1e-3
 _MOST_STEPS = 10**8
 # Gradient descent below its stable step size never raises the loss; this much above the first is no rounding.
 _EXPLODED = 100.0
+# Weights that start this many times below He's scale grow much in training.
+_SMALL_START = 2.0
 
 
 def train(
@@ -59,13 +62,14 @@ def train(
     """Trains ``network`` to map ``network_input`` to ``y`` by full-image steps on 1/2 ||z - y||^2.
 
     Args:
-      network: from ``to_flax``.
+      network: from ``to_flax``. Of a centered one the start is kept from the optimiser, its weight decay too.
       network_input: what the network is fed, (H, W, C): the noisy image, or ``noise_input``.
       y: the target, of the output's shape (H, W, output channels).
       optimizer: "gd", "adam", or an optax ``GradientTransformation`` with its own learning rate.
       steps: number of steps.
-      step_size: for "gd", relative to 1 / lambda_max of the initial tangent kernel over all pixels and channels (1
-        without; stable below 2).
+      step_size: for "gd", relative to 1 / lambda_max of the initial tangent kernel over all pixels and channels (stable
+        below 2 while the kernel stays where it is). Without, 1 / lambda_max of that kernel, or of the same network with
+        weights at He's scale where that is larger: small initial weights grow in training, and the kernel with them.
       learning_rate: the step size per unit of gradient; for "adam" 1e-3 without, for "gd" instead of ``step_size``.
       params: initial parameters; drawn with ``seed`` without.
       seed: seed of the parameters' draw.
@@ -108,9 +112,12 @@ def train(
     shape = jax.eval_shape(network.apply, initial, x).shape
     target = _image("y", y, shape, x)
     clean_image = None if clean is None else _image("clean", clean, shape, x)
-    factors = _layer_factors(network, initial, layer_steps)
+    network, moved = network.plain(initial)
+    factors = _layer_factors(network, moved, layer_steps)
+    start = initial.get(START)
+    offset = jnp.zeros((), target.dtype) if start is None else network.apply(start, x)
     settings = {
-        "network": repr(network),
+        "network": repr(network) + ("" if start is None else ", centered"),
         "optimizer": optimizer if isinstance(optimizer, str) else "optax",
         "steps": steps,
         "step_size": step_size,
@@ -121,7 +128,7 @@ def train(
         "data": checkpoints.digest(_named({"input": x, "target": target, "clean": clean_image, "factors": factors})),
         "initial_params": checkpoints.digest(_named(initial)),
     }
-    run = _Run(network, optimizer, Problem(x, target, factors), initial, clean_image, settings)
+    run = _Run(network, optimizer, Problem(x, target, factors, offset), moved, start, clean_image, settings)
     folder = None if checkpoint is None else Path(checkpoint)
     check_memory(network, run.optimizer, run.problem, run.state)
     run.begin(folder)
@@ -150,10 +157,12 @@ class _Run:
         optimizer: Optimizer,
         problem: Problem,
         initial: Params,
+        start: Params | None,
         clean: Array | None,
         settings: dict[str, Any],
     ) -> None:
         self.network, self.problem, self.initial, self.clean, self.settings = network, problem, initial, clean, settings
+        self.start = start  # of a centered network
         self.optimizer = _named_optimizer(optimizer) if isinstance(optimizer, str) else optimizer
         self.step, self.seconds = 0, 0.0
         self.learning_rate: float | None = None
@@ -193,7 +202,20 @@ class _Run:
                 f"the largest eigenvalue of the tangent kernel is {largest}, so there is no stable step size; "
                 "check that network_input and params are not zero and not enormous, or give learning_rate"
             )
-        return (1.0 if step_size is None else step_size) / largest
+        if step_size is None:
+            return 1.0 / max(largest, self._largest_at_he_scale())
+        return float(step_size) / largest
+
+    def _largest_at_he_scale(self) -> float:
+        """The largest eigenvalue of the kernel if the initial weights had He's scale; 0 where they nearly have."""
+        factors = he_factors(self.network.architecture)
+        if max(factors) <= _SMALL_START:
+            return 0.0
+        params = jax.tree.map(lambda leaf: leaf, self.initial)
+        for placed, factor in zip(convolutions(self.network.architecture), factors, strict=True):
+            leaf = parameters_at(params, placed.position)
+            leaf["kernel"] = max(1.0, factor) * leaf["kernel"]
+        return largest_eigenvalue(self.network, params, self.problem.network_input, self.problem.scales)
 
     def advance_to(self, step: int) -> None:
         start = time.perf_counter()
@@ -212,7 +234,11 @@ class _Run:
             progress(self.step, self.settings["steps"], float(self.entries[-1][1]))
 
     def keep(self) -> None:
-        self.outputs[self.step] = np.asarray(self.network.apply(self.state.params, self.problem.network_input))
+        self.outputs[self.step] = self._output()
+
+    def _output(self) -> FloatArray:
+        output = self.network.apply(self.state.params, self.problem.network_input) - self.problem.offset
+        return np.asarray(output)
 
     def _check(self, loss: float) -> None:
         first = self.entries[0][1]
@@ -225,6 +251,13 @@ class _Run:
         if self.settings["optimizer"] == "gd" and self.settings["learning_rate"] is None:
             rate += f", that is step_size = {1.0 if step_size is None else step_size:g} / lambda_max"
             advice = "choose a step_size below 2, or smaller still where the kernel grows during training"
+            grown = self._largest_at_he_scale() * float(self.learning_rate or 0) / (step_size or 1.0)
+            if grown > 2:
+                advice = (
+                    "the initial weights are small, and training makes the kernel's largest eigenvalue about "
+                    f"{grown:.3g} times as large; leave step_size out for a step that allows for it, or give a "
+                    "learning_rate"
+                )
         else:
             advice = "choose a smaller learning rate"
         raise DivergenceError(
@@ -243,12 +276,12 @@ class _Run:
     def result(self) -> TrainingResult:
         entries = np.stack(self.entries)
         norms = entries[:, 3:].reshape(len(entries), 4, -1)
-        output = self.network.apply(self.state.params, self.problem.network_input)
+        start = {} if self.start is None else {START: self.start}
         return TrainingResult(
-            output=np.asarray(output),
+            output=self._output(),
             outputs=self.outputs,
-            params=self.state.params,
-            initial_params=self.initial,
+            params=self.state.params | start,
+            initial_params=self.initial | start,
             history=History(
                 steps=entries[:, 0].astype(np.int64),
                 loss=entries[:, 1],
@@ -264,7 +297,7 @@ class _Run:
 @partial(jax.jit, static_argnums=0)
 def _measure(network: FlaxNetwork, problem: Problem, params: Params, initial: Params, clean: Array | None) -> Array:
     """Loss, PSNR (NaN without a clean image) and the norms of the weights' change, in one vector."""
-    output = network.apply(params, problem.network_input)
+    output = network.apply(params, problem.network_input) - problem.offset
     loss = 0.5 * jnp.sum((output - problem.target) ** 2)
     psnr = jnp.full((), jnp.nan) if clean is None else -10 * jnp.log10(jnp.mean((jnp.clip(output, 0, 1) - clean) ** 2))
     return jnp.concatenate([jnp.stack([loss, psnr]), change_norms(network, initial, params).reshape(-1)])

@@ -75,7 +75,7 @@ def change_norms(network: FlaxNetwork, initial: Params, params: Params) -> Array
     for placed in convolutions(network.architecture):
         before = parameters_at(initial, placed.position)["kernel"]
         change = parameters_at(params, placed.position)["kernel"] - before
-        scale = placed.conv.weight_std / math.sqrt(math.prod(before.shape[:3]))
+        scale = placed.conv.std / math.sqrt(math.prod(before.shape[:3]))
         scale = scale if network.parameterization == "ntk" else 1.0
         l2, linf = scale * jnp.sqrt(jnp.sum(change**2)), scale * jnp.max(jnp.abs(change))
         norms = scale * jnp.sqrt(jnp.sum(before**2)), scale * jnp.max(jnp.abs(before))

@@ -313,3 +313,19 @@ def test_any_text_is_an_architecture_or_a_value_error(text: str) -> None:
         except ValueError:
             continue
         assert isinstance(parsed, Serial)
+
+
+def test_the_initial_scale_is_a_number_or_a_name_on_every_layer_and_on_the_command_line() -> None:
+    assert Conv(3, "he") == Conv(3) and Conv(3).std == 2**0.5 and not Conv(3).uniform
+    assert Conv(3, "pytorch").std == pytest.approx(3**-0.5) and Conv(3, "pytorch").uniform
+    assert repr(Conv(3, "pytorch")) == "Conv(3, weight_std='pytorch')"
+    for name, builder in NAMED.items():
+        small = parse_architecture(f"{name}:weight_std=pytorch")
+        assert small == builder(weight_std="pytorch") and parse_architecture(f"{name}:weight_std=he") == builder()
+        assert all(placed.conv.uniform for placed in convolutions(small))
+        stds = {placed.conv.std for placed in convolutions(parse_architecture(f"{name}:weight_std=0.5"))}
+        assert stds == {0.5}
+    with pytest.raises(ValueError, match="did you mean 'pytorch'"):
+        Conv(3, "pytroch")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="must be a number, 'he' or 'pytorch', got 'big'"):
+        parse_architecture("cnn:weight_std=big")

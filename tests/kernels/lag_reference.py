@@ -64,7 +64,7 @@ def _(layer: Serial, k: Exact) -> Exact:
 
 @exact.register
 def _(layer: Conv, k: Exact) -> Exact:
-    scale = Decimal(layer.weight_std) ** 2 / layer.kernel_size**2
+    scale = Decimal(layer.std) ** 2 / layer.kernel_size**2
     half = layer.kernel_size // 2
 
     def window_mean(values: Numbers) -> Numbers:

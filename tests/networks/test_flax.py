@@ -275,3 +275,34 @@ def test_bad_input(x, message):
 def test_an_architecture_without_output_channels_is_refused():
     with pytest.raises(ArchitectureError, match="end in a Conv"):
         to_flax(Serial(Conv(3), Relu()))
+
+
+def test_pytorchs_scale_is_drawn_uniformly_with_the_variance_that_kernels_take():
+    small = Serial(Conv(3, "pytorch"), Relu(), Conv(1, "pytorch"))
+    x = np.random.default_rng(0).uniform(size=(4, 6, 2)).astype(np.float32)
+    ours, number = (to_flax(a, 512, 1, "standard") for a in (small, Serial(Conv(3, (1 / 3) ** 0.5), Relu(), Conv(1))))
+    kernel = np.asarray(ours.init(jax.random.key(0), x)["layer_0"]["kernel"])
+    bound = (3 * 3 * 2) ** -0.5  # PyTorch's: uniform in +-1 / sqrt(fan-in)
+    assert 0.98 * bound < np.abs(kernel).max() <= bound
+    assert kernel.std() == pytest.approx(bound / 3**0.5, rel=0.02)
+    normal = np.asarray(number.init(jax.random.key(0), x)["layer_0"]["kernel"])
+    assert np.abs(normal).max() > 1.5 * bound and normal.std() == pytest.approx(kernel.std(), rel=0.03)
+
+
+@pytest.mark.parametrize("parameterization", ["ntk", "standard"])
+def test_a_centered_network_starts_at_exactly_zero_and_has_the_same_derivative(parameterization):
+    x = np.random.default_rng(0).uniform(size=(8, 8, 3)).astype(np.float32)
+    plain = to_flax(autoencoder(levels=2), 16, 2, parameterization)
+    centered = to_flax(autoencoder(levels=2), 16, 2, parameterization, centered=True)
+    params = centered.init(jax.random.key(1), x)
+    own = plain.init(jax.random.key(1), x)
+    assert not np.asarray(centered.apply(params, x)).any()
+    assert not np.asarray(jax.jit(centered.apply)(params, x)).any()
+    moved = params | jax.tree.map(lambda p: 1.1 * p, own)
+    expected = plain.apply(jax.tree.map(lambda p: 1.1 * p, own), x) - plain.apply(own, x)
+    np.testing.assert_allclose(centered.apply(moved, x), expected, atol=1e-6)
+    gradient = jax.grad(lambda p: jnp.sum(centered.apply(p, x) ** 2))(moved)
+    assert not any(leaf.any() for leaf in jax.tree.leaves(gradient["start"]))
+    assert all(leaf.any() for leaf in jax.tree.leaves({k: v for k, v in gradient.items() if k != "start"}))
+    with pytest.raises(ValueError, match="hold its start"):
+        centered.apply(own, x)

@@ -199,7 +199,8 @@ def test_the_compiled_loop_of_accelerators_makes_the_same_steps():
 
     optimizer = optax.adam(1e-2)
     params = SMALL.init(jax.random.key(0), X)
-    problem = Problem(jnp.asarray(X), jnp.asarray(Y), jax.tree.map(lambda leaf: jnp.ones((), leaf.dtype), params))
+    factors = jax.tree.map(lambda leaf: jnp.ones((), leaf.dtype), params)
+    problem = Problem(jnp.asarray(X), jnp.asarray(Y), factors, jnp.zeros(()))
 
     def start():
         return State(jax.tree.map(jnp.copy, params), optimizer.init(params), jnp.zeros(()))
@@ -217,3 +218,29 @@ def test_a_step_that_does_not_fit_into_the_memory_is_refused_before_it_begins(mo
         train(network, x, x[:, :, :1], steps=1)
     monkeypatch.setattr("ntk_nonlocal.networks.steps.available_memory", lambda: 8 * 2**20)  # below the rough bound
     assert train(network, x, x[:, :, :1], steps=1).output.shape == (64, 64, 1)
+
+
+def test_a_centered_network_follows_theory_from_zero_and_nothing_moves_its_start():
+    network = to_flax(vanilla_cnn(3), width=2048, out_channels=1, centered=True)
+    decaying = optax.adamw(1e-3, weight_decay=0.5)
+    for optimizer in ("gd", decaying):
+        result = train(network, X, Y, steps=20, optimizer=optimizer, keep_outputs=[0, 20])
+        assert not result.outputs[0].any()
+        jax.tree.map(np.testing.assert_array_equal, result.params["start"], result.initial_params["start"])
+        np.testing.assert_allclose(network.apply(result.params, X), result.output, atol=1e-5)
+        assert result.history.loss[0] == pytest.approx(0.5 * float(np.sum(Y**2)), rel=1e-5)
+        if optimizer == "gd":
+            theta = np.asarray(empirical_kernel(network, result.initial_params, X).as_matrix())
+            z = np.zeros(Y.size)
+            for _ in range(20):
+                z += result.learning_rate * theta @ (Y.ravel() - z)
+            assert np.linalg.norm(result.outputs[20].ravel() - z) < 0.02 * np.linalg.norm(z)
+
+
+def test_small_initial_weights_get_a_step_that_does_not_diverge_and_a_given_one_says_what_to_do():
+    image = RNG.uniform(size=(16, 16, 3)).astype(np.float32)
+    network = to_flax(autoencoder(levels=3, weight_std="pytorch"), 16, 3, "standard")
+    result = train(network, image, image, steps=60)
+    assert result.history.loss[-1] < result.history.loss[0]
+    with pytest.raises(DivergenceError, match=r"initial weights are small.*leave step_size out"):
+        train(network, image, image, steps=60, step_size=1.0)

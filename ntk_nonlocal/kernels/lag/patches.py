@@ -69,7 +69,7 @@ def patch_rows(
         return total
 
     start = jnp.zeros((len(pixels), height, width), image.dtype)
-    distance = lax.fori_loop(0, size**2, add, start) * (0.5 * first.weight_std**2 / (size**2 * channels))
+    distance = lax.fori_loop(0, size**2, add, start) * (0.5 * first.std**2 / (size**2 * channels))
 
     def pair(table: Array) -> tuple[Array, Array]:
         return table[None], table[y, x][:, None, None]
@@ -79,16 +79,16 @@ def patch_rows(
         return 0.5 * (here + there) - difference
 
     mean_square = jnp.mean(jnp.square(image), axis=-1)
-    variance = first.weight_std**2 * box_image(mean_square, first) + first.bias_std**2
+    variance = first.std**2 * box_image(mean_square, first) + first.bias_std**2
     hidden = dual(middle, distance, variance, pair, False)
-    output = last.weight_std**2 * covariance(hidden.variance, hidden.difference) + last.bias_std**2
+    output = last.std**2 * covariance(hidden.variance, hidden.difference) + last.bias_std**2
     if kind == "ntk":
         factors = dict(weights)
         weight, bias = factors.get("layer 0", (1.0, 1.0))
         below = weight * covariance(variance, distance) + (bias - weight) * first.bias_std**2
         weight, bias = factors.get("layer 2", (1.0, 1.0))
         own = weight * output + (bias - weight) * last.bias_std**2
-        output = own + last.weight_std**2 * below * hidden.derivative
+        output = own + last.std**2 * below * hidden.derivative
     if window is not None:
         rows = jnp.maximum(1 - jnp.abs(np.arange(height) - y[:, None]) / window, 0)
         columns = jnp.maximum(1 - jnp.abs(np.arange(width) - x[:, None]) / window, 0)

@@ -213,8 +213,8 @@ def _dual_variance(layer: Nonlinearity, slices: Slices) -> Array:
 @lag_rule.register
 def _(layer: Conv, slices: Slices, position: str, plan: Plan, extent: Extent) -> Slices:
     radius = layer.kernel_size // 2
-    scale = layer.weight_std**2 / layer.kernel_size**2
-    variance = layer.weight_std**2 * box_image(slices.variance, layer) + layer.bias_std**2
+    scale = layer.std**2 / layer.kernel_size**2
+    variance = layer.std**2 * box_image(slices.variance, layer) + layer.bias_std**2
     signal = layer.propagate(slices.signal, position)
     if radius and not slices.bordered and slices.padding == "zero":
         slices = separate(slices, Slices.border, plan)

@@ -211,7 +211,7 @@ def _(layer: Conv, place: Place) -> Triple:
         place.channels,
         (layer.kernel_size, layer.kernel_size),
         padding="CIRCULAR" if layer.padding == "circular" else "SAME",
-        W_std=layer.weight_std,
+        W_std=layer.std,
         b_std=layer.bias_std or None,
         parameterization="ntk",
     )

@@ -82,7 +82,7 @@ def _(layer: Conv, k: Dense) -> Dense:
         moved = k.mapped(*(_shift(n, offset, layer.padding) for n, offset in zip(k.size, offsets, strict=True)))
         covariance += moved.covariance
         tangent += moved.tangent
-    scale = layer.weight_std**2 / layer.kernel_size**2
+    scale = layer.std**2 / layer.kernel_size**2
     covariance = scale * covariance + layer.bias_std**2
     return Dense(covariance, scale * tangent + covariance, k.size)
 
