@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from ntk_nonlocal.checks import real_array
+from ntk_nonlocal.images import real_array, to_jax
 
 # Rows, and whole matrices, are made by products with this many unit vectors at a time where there is no better way.
 _COLUMNS_AT_ONCE = 256
@@ -51,7 +51,7 @@ class LinearOperator:
         Raises:
           ValueError: another shape, or not real numbers.
         """
-        columns = jnp.asarray(real_array("v", v), dtype=self.dtype)
+        columns = to_jax(real_array("v", v), self.dtype)
         if columns.ndim not in (1, 2) or columns.shape[0] != self.shape[1]:
             height, width = self.image_shape
             raise ValueError(
