@@ -6,11 +6,6 @@ import difflib
 import math
 from collections.abc import Iterable
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import jax
-    from numpy.typing import NDArray
 
 _LARGEST_SEED = 2**63 - 1
 
@@ -64,28 +59,3 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """ ", did you mean 'x'?" for the nearest of the known words, nothing where none is near."""
     match = difflib.get_close_matches(word, list(known), n=1)
     return f", did you mean {match[0]!r}?" if match else ""
-
-
-def real_array(name: str, value: Any) -> NDArray[Any] | jax.Array:
-    """``value`` as an array of numbers, of JAX where it is one.
-
-    Raises:
-      ValueError: rows of different lengths, or something else than real numbers.
-    """
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
-
-    if isinstance(value, jax.Array):
-        array: NDArray[Any] | jax.Array = value
-    else:
-        try:
-            array = np.asarray(value)
-        except ValueError:
-            raise ValueError(f"{name} must be an array of numbers, got rows of different lengths") from None
-    if not (array.dtype.kind in "fiub" or jnp.issubdtype(array.dtype, np.floating)):
-        raise ValueError(
-            f"{name} must be an array of real numbers, got {type(value).__name__} of {array.dtype}; "
-            "convert it with numpy.asarray(x, dtype='float32')"
-        )
-    return array

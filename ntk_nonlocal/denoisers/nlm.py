@@ -17,7 +17,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from ntk_nonlocal.checks import positive, real_array, whole
+from ntk_nonlocal.checks import positive, whole
+from ntk_nonlocal.images import finite_jax
 from ntk_nonlocal.linalg import check_image
 from ntk_nonlocal.operators import LinearOperator, ScaledOperator, static_field
 
@@ -97,31 +98,26 @@ def nonlocal_means(
     """The non-local means filter of an image.
 
     Args:
-      y: the image that the weights are taken from, shape (H, W, C), values in [0, 1].
+      y: the image that the weights are taken from, shape (H, W, C), on any scale: with h and sigma in its units, the
+        filter is the same.
       patch_size: side of the patches, odd.
       h: decay of the affinity, an intensity (see the module). 0.6 sigma unless given.
       window: keep pairs at lags below it in both axes; None is the whole image (cost (H W)^2 patch distances per
         product, for small images). A window cuts off hard, so that the affinity need not be positive semi-definite.
-      sigma: standard deviation of the noise; 2 sigma^2, what it adds to a distance on average, is then subtracted.
-        None is the paper's form.
+      sigma: standard deviation of the noise, in the units of y; 2 sigma^2, what it adds to a distance on average, is
+        then subtracted. None is the paper's form.
 
     Raises:
       ValueError: neither h nor sigma given, or values outside their ranges.
     """
-    image = jnp.asarray(real_array("y", y))
-    if not jnp.issubdtype(image.dtype, jnp.floating):
-        raise ValueError(f"y must be a float image in [0, 1], got {image.dtype}")
-    if image.ndim != 3 or 0 in image.shape:
-        raise ValueError(f"y must have the shape (H, W, C), got {image.shape}")
-    if not bool(jnp.isfinite(image).all()):
-        raise ValueError("y has values that are not finite; replace NaN and infinities first")
+    image = finite_jax("y", y, floats=True)
     if whole("patch_size", patch_size, 1) % 2 == 0:
         raise ValueError(f"patch_size must be odd and positive, got {patch_size!r}")
     margin = patch_size // 2
     if margin >= min(image.shape[:2]):
         raise ValueError(f"patch_size {patch_size} is too large to mirror a {image.shape[0]}x{image.shape[1]} image")
     if sigma is not None:
-        sigma = positive("sigma, on the [0, 1] scale,", sigma)
+        sigma = positive("sigma, in the units of y,", sigma)
     if h is None and sigma is None:
         raise ValueError("give h (an intensity such as 0.06), or sigma, from which h = 0.6 sigma")
     decay = positive("h", 0.6 * sigma if h is None and sigma is not None else h)

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from ntk_nonlocal.images import check_sigma, finite_array
 from ntk_nonlocal.linalg import Estimate, Small, SpectralFilter, check_steps, descent_filter, probe_generator
 
 from .trajectories import Trajectory
@@ -60,12 +61,12 @@ def sure(
     Args:
       trajectory: made with probes >= 2, unless ``degrees_of_freedom`` is given.
       steps: numbers of steps, shape (S,).
-      sigma: noise standard deviation on the [0, 1] scale.
+      sigma: noise standard deviation, in the units of y.
       step_size: in units of 1 / lambda_max.
       degrees_of_freedom: tr F_t at these steps, from ``spectrum.degrees_of_freedom``.
 
     Raises:
-      ValueError: sigma that is not positive, or a trajectory without probes.
+      ValueError: sigma that is not positive or larger than all values of y, or a trajectory without probes.
     """
     return filter_sure(trajectory, descent_filter(steps, step_size), sigma, traces=degrees_of_freedom)
 
@@ -74,7 +75,7 @@ def filter_sure(
     trajectory: Trajectory, spectral: SpectralFilter, sigma: float, *, traces: Estimate | None = None
 ) -> Risk:
     """The same for any spectral filter, such as ``flow_filter`` or ``momentum_filter``."""
-    _check_sigma(sigma)
+    _check_sigma(sigma, trajectory.target)
     energy = trajectory.residual_energy(spectral)
     found = trajectory.traces(spectral) if traces is None else traces
     if found.value.shape != energy.shape[:1]:
@@ -101,7 +102,7 @@ def monte_carlo_sure(
       denoiser: from a noisy image (H, W, C) to estimates (S, H, W, C), one or more. It must be deterministic: fix its
         seeds.
       y: the noisy image, shape (H, W, C).
-      sigma: noise standard deviation on the [0, 1] scale.
+      sigma: noise standard deviation, in the units of y.
       epsilon: size of the perturbation; 0.1 sigma unless given. Small against sigma, large against rounding and jumps.
       probes: runs beyond the first; from two on there is a standard error (else it is NaN).
       seed: of the perturbations.
@@ -112,15 +113,13 @@ def monte_carlo_sure(
     Raises:
       ValueError: options outside their ranges, or a denoiser that does not return (S, H, W, C).
     """
-    _check_sigma(sigma)
+    image = np.asarray(finite_array("y", y, floats=True))
+    _check_sigma(sigma, image)
     size = 0.1 * sigma if epsilon is None else float(epsilon)
     if not 0 < size < math.inf:
         raise ValueError(f"epsilon must be a positive number, got {epsilon!r}")
     if probes < 1:
         raise ValueError(f"probes must be at least 1, got {probes!r}")
-    image = np.asarray(y)
-    if image.ndim != 3 or not np.issubdtype(image.dtype, np.floating) or not np.isfinite(image).all():
-        raise ValueError(f"y must be a finite float image of shape (H, W, C), got {image.dtype} {image.shape}")
     estimates = _run(denoiser, image)
     rng = probe_generator(seed)
     divergences = []
@@ -157,8 +156,5 @@ def _run(denoiser: Callable[[np.ndarray[Any, Any]], ArrayLike], image: np.ndarra
     return estimates
 
 
-def _check_sigma(sigma: float) -> None:
-    if not 0 < sigma < math.inf:
-        raise ValueError(f"sigma must be a positive number on the [0, 1] scale, got {sigma!r}")
-    if sigma > 1:
-        raise ValueError(f"sigma is on the [0, 1] scale, got {sigma!r}; 25 in 8-bit units is 25/255")
+def _check_sigma(sigma: float, y: ArrayLike) -> None:
+    check_sigma(sigma, float(np.abs(np.asarray(y)).max()) or math.inf)

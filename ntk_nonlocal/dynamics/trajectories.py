@@ -95,6 +95,11 @@ class Trajectory:
         return self._space.op.shape[0]
 
     @property
+    def target(self) -> Array:
+        """y, shape (H, W, C)."""
+        return self._target
+
+    @property
     def _channels(self) -> int:
         return int(self._target.shape[2])
 

@@ -1,6 +1,15 @@
-from .arrays import as_image, as_noisy_image, check_sigma
+from .arrays import (
+    as_image,
+    as_noisy_image,
+    check_sigma,
+    checked_input,
+    finite_array,
+    finite_jax,
+    real_array,
+    to_jax,
+    white_of,
+)
 from .example import crop, example_image
-from .inputs import checked_input
 from .metrics import psnr, ssim
 from .noise import add_noise, estimate_sigma
 from .photos import Photo, check_writable, read_photo, write_photo
@@ -16,8 +25,13 @@ __all__ = [
     "crop",
     "estimate_sigma",
     "example_image",
+    "finite_array",
+    "finite_jax",
     "psnr",
     "read_photo",
+    "real_array",
     "ssim",
+    "to_jax",
+    "white_of",
     "write_photo",
 ]

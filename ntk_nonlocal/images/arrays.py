@@ -1,23 +1,144 @@
-"""Images as arrays: what is accepted, the bundled example, noise by one protocol, and the two measures of quality.
+"""The one gate for arrays: what is taken for an image, a network input or a vector, and in which form it goes on.
 
-An image is a float array (H, W, C) with values in [0, 1]; sigma, a noise level, lives on the same scale. Quality: the
-peak signal-to-noise ratio with peak 1 over all channels, and the structural similarity of Wang, Bovik, Sheikh and
-Simoncelli, "Image Quality Assessment: From Error Visibility to Structural Similarity" (IEEE TIP 2004).
+Whatever public functions are given goes through :func:`real_array`: it is brought to native byte order and to a type
+that is computed with (float32 for half precision and bfloat16, float64 for long doubles); complex numbers, masked
+arrays, lists of unequal rows and what is no number are refused. :func:`finite_array` adds the shape and looks for NaN,
+:func:`as_image` and :func:`as_noisy_image` what is special to pictures: integers have a largest value, channels may be
+missing, values have a scale.
+
+Values are looked at with numpy, outside every trace of JAX: what is known is checked inside ``jit``, ``scan`` and
+``cg`` as it is outside, and stays a known array; of what is traced only type and shape can be checked.
+
+An image is a float array (H, W, C); where a function does not say otherwise its values lie in [0, 1] and sigma, a noise
+level, is on the same scale.
 """
 
 from __future__ import annotations
 
-from typing import Any, cast
+import math
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+if TYPE_CHECKING:
+    import jax
+
+    Known = NDArray[Any] | jax.Array
+
 # An array whose first axis is this short, and whose last is not, has its channels first.
-_FEW_CHANNELS = 4
+FEW_CHANNELS = 4
 # Values this close to [0, 1] are rounding errors of averaging and resampling.
 _ROUNDING = 1e-6
 # Noise may leave [0, 1], but an image that is further away than this is on another scale.
 _FURTHEST_VALUE = 20.0
+_WHITES = (1.0, 255.0, 65535.0)
+
+
+def real_array(name: str, value: Any) -> Known:
+    """``value`` as an array of real numbers, of JAX where it is one, in native byte order and a type to compute with.
+
+    Raises:
+      ValueError: rows of different lengths, a masked array, or something else than real numbers.
+    """
+    array = _array(name, value)
+    if _kind(array.dtype) not in "fiub":
+        advice = "take its real part or its modulus" if _kind(array.dtype) == "c" else "pass an array of numbers"
+        raise ValueError(f"{name} must hold real numbers, got {type(value).__name__} of {array.dtype}; {advice}")
+    return _cast(array, _computed_in(array.dtype))
+
+
+def finite_array(
+    name: str,
+    value: Any,
+    shape: Sequence[int | str] = ("H", "W", "C"),
+    *,
+    whose: str = "",
+    floats: bool = False,
+    dtype: Any = None,
+) -> Known:
+    """``value`` as :func:`real_array` gives it, of a given shape and without NaN and infinity where that is known.
+
+    Args:
+      name: what the argument is called.
+      shape: what is expected along every axis: a number, or the name of any number above zero.
+      whose: what that shape belongs to, for the sentence, such as "the kernel's ".
+      floats: refuse integers, whose scale is not known.
+      dtype: the type that it goes on in.
+
+    Raises:
+      ValueError: anything else.
+    """
+    array = real_array(name, value)
+    if floats and _kind(array.dtype) != "f":
+        raise ValueError(
+            f"{name} must be a floating-point array, got {array.dtype}; divide values of 8 bits by 255, with "
+            f"{name}.astype('float32') / 255"
+        )
+    found = array.shape
+    fits = all(wanted == length or isinstance(wanted, str) for wanted, length in zip(shape, found, strict=False))
+    if len(found) != len(shape) or 0 in found or not fits:
+        advice = ""
+        if len(found) == len(shape) - 1:
+            advice = f"; add the axis of the channels with {name}[..., None]"
+        elif len(found) > len(shape):
+            advice = "; give the images of a batch one by one"
+        expected = f"({', '.join(map(str, shape))})"
+        raise ValueError(f"{name} must have {whose}shape {expected}, none of them zero, got {found}{advice}")
+    array = array if dtype is None else _cast(array, dtype)
+    _check_finite(name, array)
+    return array
+
+
+def finite_jax(
+    name: str,
+    value: Any,
+    shape: Sequence[int | str] = ("H", "W", "C"),
+    *,
+    whose: str = "",
+    floats: bool = False,
+    dtype: Any = None,
+) -> jax.Array:
+    """The same as an array of JAX, in the type that it has there: float64 becomes float32 without 64-bit types."""
+    import jax
+
+    array = real_array(name, value)
+    target = jax.dtypes.canonicalize_dtype(array.dtype if dtype is None else dtype)
+    return to_jax(finite_array(name, array, shape, whose=whose, floats=floats, dtype=target))
+
+
+def to_jax(array: Known, dtype: Any = None) -> jax.Array:
+    """The array as one of JAX, in ``dtype`` where one is given; what is known stays so inside a trace."""
+    import jax
+    import jax.numpy as jnp
+
+    if isinstance(array, jax.core.Tracer):
+        return jnp.asarray(array, dtype)
+    with jax.ensure_compile_time_eval():
+        return jnp.asarray(array, dtype)
+
+
+def checked_input(network_input: Any) -> jax.Array:
+    """What a network is fed as a float array (H, W, C), after checking it.
+
+    Raises:
+      ValueError: not a finite floating-point array (H, W, C).
+
+    Warns:
+      UserWarning: float64 without 64-bit JAX; it becomes float32.
+    """
+    given = real_array("network_input", network_input)
+    image = finite_jax("network_input", given, floats=True)
+    if image.dtype != given.dtype:
+        warnings.warn(
+            "the network input is float64 but JAX has no 64-bit types enabled: the kernel is computed in float32; "
+            'call jax.config.update("jax_enable_x64", True) first, or pass float32',
+            stacklevel=3,
+        )
+    return image
 
 
 def as_image(array: ArrayLike, *, dtype: DTypeLike | None = None) -> NDArray[Any]:
@@ -43,72 +164,162 @@ def as_image(array: ArrayLike, *, dtype: DTypeLike | None = None) -> NDArray[Any
     return cast(NDArray[Any], np.clip(image, 0, 1))
 
 
-def as_noisy_image(array: ArrayLike, *, dtype: DTypeLike | None = None) -> NDArray[Any]:
+def as_noisy_image(array: ArrayLike, *, dtype: DTypeLike | None = None, data_range: float | None = 1.0) -> NDArray[Any]:
     """Noisy image data as a float array of shape (H, W, C): like :func:`as_image`, but noise may leave [0, 1].
+
+    Args:
+      array, dtype: see :func:`as_image`.
+      data_range: what white is; None is any scale. With another white than 1, integers are taken as they are.
 
     Raises:
       TypeError: another type of values.
       ValueError: as for :func:`as_image`, but values are refused only where they are clearly on another scale (beyond
-        -20..20), such as 0..255.
+        -20..20 times ``data_range``), such as 0..255.
     """
-    image = _as_float(array, dtype)
+    image = _as_float(array, dtype, scaled=data_range in (1, None))
     low, high = float(image.min()), float(image.max())
-    if max(-low, high) > _FURTHEST_VALUE:
+    if data_range is not None and max(-low, high) > _FURTHEST_VALUE * data_range:
         advice = _scale_advice(low, high) or "rescale it"
-        raise ValueError(f"the values of a noisy image lie around [0, 1], got {low:.6g}..{high:.6g}; {advice}")
+        raise ValueError(
+            f"the values of a noisy image lie around [0, {data_range:g}], got {low:.6g}..{high:.6g}; {advice}"
+        )
     return image
 
 
-def _as_float(array: ArrayLike, dtype: DTypeLike | None) -> NDArray[Any]:
-    """The array with its channel axis, scaled by its integer type, after checking everything but its range."""
-    try:
-        data = np.asarray(array)
-    except ValueError as error:
-        raise ValueError(f"an image is an array (H, W) or (H, W, C), got {type(array).__name__}: {error}") from None
-    target = _float_type(data.dtype, dtype)
-    _check_shape(data.shape)
-    image: NDArray[Any]
-    if data.dtype.kind == "u":
-        image = data.astype(target) / target.type(np.iinfo(data.dtype).max)
-    else:
-        if data.dtype.kind == "f" and not np.isfinite(data).all():
-            bad = np.argwhere(~np.isfinite(data))
-            raise ValueError(
-                f"an image holds finite numbers, got {len(bad)} of {data.size} that are NaN or infinite, the first at "
-                f"index {tuple(int(i) for i in bad[0])}; replace them before, for instance with numpy.nan_to_num"
-            )
-        with np.errstate(over="ignore"):
-            image = data.astype(target)
-    return image[:, :, None] if image.ndim == 2 else image
+def white_of(image: NDArray[Any]) -> float:
+    """What white most likely is in an image of unknown scale: 1, 255 or 65535 where its values are of that order,
+    else its largest absolute value (1 where all are zero)."""
+    largest = float(np.abs(image).max())
+    return next((white for white in _WHITES if white / 16 < largest <= 2 * white), largest or 1.0)
 
 
-def _float_type(given: np.dtype[Any], wanted: DTypeLike | None) -> np.dtype[Any]:
-    if given.kind not in "fb" and not (given.kind == "u" and given.itemsize <= 2):
-        advice = "pass numbers in an array of shape (H, W) or (H, W, C)"
-        if given.kind in "iu":
-            advice = "say what the range is by x.astype('uint8') for 0..255 or x.astype('uint16') for 0..65535"
-        elif given.kind == "c":
-            advice = "take its real part or its modulus"
-        raise TypeError(f"the values of an image are uint8, uint16, bool or float, got {given}; {advice}")
-    if wanted is None:
-        return np.dtype(np.float32 if given.kind == "f" and given.itemsize <= 4 else np.float64)
-    target = np.dtype(wanted)
-    if target not in (np.float32, np.float64):
-        raise TypeError(f"images are computed in float32 or float64, got dtype={target}")
-    return target
+def check_sigma(sigma: float, largest: float | None = None) -> float:
+    """A noise standard deviation as a float: positive, finite and at most 1, or ``largest``.
+
+    Args:
+      sigma: on the [0, 1] scale, or in the units of an image whose largest absolute value is ``largest``.
+      largest: noise is never larger than all values of the image that holds it.
+
+    Raises:
+      TypeError: not a single number.
+      ValueError: not in (0, largest].
+    """
+    scale, most = "on the [0, 1] scale", 1.0
+    if largest is not None:
+        scale, most = f"in the units of the image, whose values reach {largest:.4g}", largest
+    number = np.asarray(sigma)
+    if number.ndim != 0 or number.dtype.kind not in "iuf":
+        raise TypeError(f"sigma is one number {scale}, got {sigma!r}")
+    value = float(number)
+    if value > most:
+        raise ValueError(f"sigma is {scale}, got {value:g}; where white is 1, a level of 25 in 8-bit units is 25/255")
+    if not 0 < value < math.inf:
+        limit = f" and at most {most:.4g}" if math.isfinite(most) else ""
+        raise ValueError(f"sigma is a standard deviation above 0{limit}, got {value:g}")
+    return value
 
 
-def _check_shape(shape: tuple[int, ...]) -> None:
+def check_picture_shape(shape: tuple[int, ...]) -> None:
+    """Raises ValueError unless it is (H, W) or (H, W, C) with the channels last."""
     if len(shape) not in (2, 3):
         advice = "pass the images of a batch one by one" if len(shape) > 3 else "restore its rows with x.reshape(H, W)"
         raise ValueError(f"an image has shape (H, W) or (H, W, C), got {shape}; {advice}")
     if 0 in shape:
         raise ValueError(f"an image has at least one pixel and one channel, got shape {shape}")
-    if len(shape) == 3 and shape[0] <= _FEW_CHANNELS < shape[2]:
+    if len(shape) == 3 and shape[0] <= FEW_CHANNELS < shape[2]:
         raise ValueError(
             f"an image has its channels last, (H, W, C), got shape {shape} that looks like channels first; "
             "move them with numpy.moveaxis(x, 0, -1)"
         )
+
+
+def _array(name: str, value: Any) -> Known:
+    """An array of whatever kind; of JAX where it is one."""
+    loaded = sys.modules.get("jax")  # before it is loaded nothing is an array of JAX
+    if loaded is not None and isinstance(value, loaded.Array):
+        return cast("jax.Array", value)
+    if isinstance(value, np.ma.MaskedArray):
+        raise ValueError(
+            f"{name} must be a plain array, got a masked one, whose mask would be ignored; "
+            "fill its gaps with x.filled(value), or take x.data where every value is meant"
+        )
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} must be an array of numbers, got {type(value).__name__}: {error}") from None
+
+
+def _kind(dtype: Any) -> str:
+    """numpy's letter for the kind of a type; bfloat16 and its like, which numpy does not know, are floats."""
+    return "f" if dtype.name.startswith(("float", "bfloat")) else getattr(dtype, "kind", "O")
+
+
+def _computed_in(dtype: Any) -> np.dtype[Any]:
+    """The type in which values of this one are computed: native, and for floats float32 or float64."""
+    if _kind(dtype) == "f":
+        return np.dtype(np.float32 if dtype.itemsize <= 4 else np.float64)
+    native: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
+    return native
+
+
+def _is_traced(array: object) -> bool:
+    loaded = sys.modules.get("jax")
+    return loaded is not None and isinstance(array, loaded.core.Tracer)
+
+
+def _cast(array: Known, dtype: Any) -> Known:
+    """In another type; with numpy, so that what is known stays so inside a trace."""
+    if array.dtype == dtype:
+        return array
+    if _is_traced(array):
+        return array.astype(dtype)
+    with np.errstate(over="ignore"):
+        return np.asarray(array).astype(dtype)
+
+
+def _check_finite(name: str, array: Known) -> None:
+    if _is_traced(array):
+        return
+    bad = ~np.isfinite(np.asarray(array))
+    if bad.any():
+        first = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise ValueError(
+            f"{name} has values that are not finite, got {int(bad.sum())} of {bad.size} that are NaN or infinite in "
+            f"{array.dtype}, the first at index {first}; replace them first, for instance with numpy.nan_to_num"
+        )
+
+
+def _as_float(array: Any, dtype: DTypeLike | None, *, scaled: bool = True) -> NDArray[Any]:
+    """The array with its channel axis, integers divided by their largest value, after all checks but its range."""
+    found = _array("an image", array)
+    if _is_traced(found):
+        raise TypeError(f"the values of an image must be known, got a traced array, {found}; call this outside jax.jit")
+    given = np.asarray(found)
+    target = _float_type(given.dtype, dtype)
+    check_picture_shape(given.shape)
+    with np.errstate(over="ignore"):
+        image = given.astype(target)  # a copy in any case
+    if given.dtype.kind == "u" and scaled:
+        image /= target.type(np.iinfo(given.dtype).max)
+    _check_finite("an image", image)
+    return image[:, :, None] if image.ndim == 2 else image
+
+
+def _float_type(given: np.dtype[Any], wanted: DTypeLike | None) -> np.dtype[Any]:
+    kind = _kind(given)
+    if kind not in "fb" and not (kind == "u" and given.itemsize <= 2):
+        advice = "pass numbers in an array of shape (H, W) or (H, W, C)"
+        if kind in "iu":
+            advice = "say what the range is by x.astype('uint8') for 0..255 or x.astype('uint16') for 0..65535"
+        elif kind == "c":
+            advice = "take its real part or its modulus"
+        raise TypeError(f"the values of an image are uint8, uint16, bool or float, got {given}; {advice}")
+    if wanted is None:
+        return _computed_in(given) if kind == "f" else np.dtype(np.float64)
+    target = np.dtype(wanted)
+    if target not in (np.float32, np.float64):
+        raise TypeError(f"images are computed in float32 or float64, got dtype={target}")
+    return target
 
 
 def _scale_advice(low: float, high: float) -> str | None:
@@ -117,21 +328,3 @@ def _scale_advice(low: float, high: float) -> str | None:
     if low > -32768 and 255 < high <= 2 * 65535:
         return "divide by 65535 if it is on the 16-bit scale"
     return None
-
-
-def check_sigma(sigma: float) -> float:
-    """A noise standard deviation on the [0, 1] scale, as a float: positive, finite and at most 1.
-
-    Raises:
-      TypeError: not a single number.
-      ValueError: not in (0, 1].
-    """
-    number = np.asarray(sigma)
-    if number.ndim != 0 or number.dtype.kind not in "iuf":
-        raise TypeError(f"sigma is one number on the [0, 1] scale, got {sigma!r}")
-    value = float(number)
-    if value > 1:
-        raise ValueError(f"sigma is on the [0, 1] scale, got {value:g}; divide a level in 8-bit units by 255: 25/255")
-    if not value > 0:
-        raise ValueError(f"sigma is a standard deviation above 0 and at most 1, got {value:g}")
-    return value

@@ -7,9 +7,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ntk_nonlocal.checks import real_array
-
-from .arrays import _check_shape, as_image
+from .arrays import as_image, check_picture_shape, real_array
 
 _EXAMPLE_SIZE = 512
 
@@ -27,7 +25,7 @@ def crop(image: NDArray[Any], size: int | tuple[int, int], *, center: tuple[int,
       ValueError: a part that is empty or larger than the image, a centre outside it.
     """
     array = np.asarray(real_array("image", image))
-    _check_shape(array.shape)
+    check_picture_shape(array.shape)
     height, width = array.shape[:2]
     rows, columns = _pair("size", size if isinstance(size, tuple) else (size, size))
     if not (1 <= rows <= height and 1 <= columns <= width):

@@ -21,6 +21,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from ntk_nonlocal.images import finite_jax
 from ntk_nonlocal.operators import LinearOperator, static_field
 from ntk_nonlocal.xla import alive, computed_once
 
@@ -88,9 +89,7 @@ def windowed_affinity(
     Raises:
       ValueError: arguments outside their ranges.
     """
-    planes = jnp.asarray(features)
-    if planes.ndim != 3 or 0 in planes.shape:
-        raise ValueError(f"features must have the shape (C, H, W), got {planes.shape}")
+    planes = finite_jax("features", features, ("C", "H", "W"), floats=True)
     if patch_size < 1 or patch_size % 2 == 0 or patch_size // 2 >= min(planes.shape[1:]):
         raise ValueError(f"patch_size must be odd, positive and fit into {planes.shape[1:]}, got {patch_size!r}")
     if window < 1:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jax.typing import ArrayLike
 
+from ntk_nonlocal.images import finite_array
 from ntk_nonlocal.operators import LinearOperator
 
 __all__ = [
@@ -63,7 +64,7 @@ def leading_eigenvectors(features: ArrayLike, k: int = 3, *, centered: bool = Fa
     Raises:
       ValueError: features that are not finite of three dimensions, or k out of range.
     """
-    array = _image("features", features)
+    array = _image("features", features, "channels")
     height, width, channels = array.shape
     matrix = array.reshape(-1, channels)
     if not 1 <= k <= min(matrix.shape):
@@ -89,7 +90,7 @@ def energy_shares(image: ArrayLike, vectors: ArrayLike, *, remove_mean: bool = F
     Raises:
       ValueError: shapes that do not fit together, or vectors that are not orthonormal.
     """
-    x, basis = _image("image", image), _image("vectors", vectors)
+    x, basis = _image("image", image, "C"), _image("vectors", vectors, "k")
     if x.shape[:2] != basis.shape[:2]:
         raise ValueError(f"image and vectors must have the same height and width, got {x.shape} and {basis.shape}")
     columns = basis.reshape(-1, basis.shape[2])
@@ -180,8 +181,5 @@ def _standard_error(influence: FloatArray, kernel: LinearOperator, probes: int |
     return float(influence.std(ddof=1) / math.sqrt(len(influence)))
 
 
-def _image(name: str, value: ArrayLike) -> FloatArray:
-    array = np.asarray(value, np.float64)
-    if array.ndim != 3 or array.size == 0 or not np.isfinite(array).all():
-        raise ValueError(f"{name} must be a finite array of three dimensions, (H, W, ...), got shape {array.shape}")
-    return array
+def _image(name: str, value: ArrayLike, last: str) -> FloatArray:
+    return np.asarray(finite_array(name, value, ("H", "W", last)), np.float64)

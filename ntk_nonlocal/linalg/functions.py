@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from ntk_nonlocal.checks import real_array
+from ntk_nonlocal.images import finite_jax
 from ntk_nonlocal.operators import LinearOperator, check_operator
 
 from .krylov import BlockKrylov, Estimate, Small
@@ -79,14 +78,7 @@ def check_image(op: LinearOperator, image: ArrayLike, name: str) -> Array:
       ValueError: not (H, W, C) with the kernel's H and W and at least one channel, or not finite.
     """
     check_operator(op)
-    array = jnp.asarray(real_array(name, image)).astype(op.dtype)
-    height, width = op.image_shape
-    if array.ndim != 3 or array.shape[:2] != (height, width) or array.shape[2] == 0:
-        hint = "; add the channel axis with y[..., None]" if array.shape == (height, width) else ""
-        raise ValueError(f"{name} must have the kernel's shape ({height}, {width}, C), got {array.shape}{hint}")
-    if not bool(jnp.isfinite(array).all()):
-        raise ValueError(f"{name} has values that are not finite; replace NaN and infinities first")
-    return array
+    return finite_jax(name, image, (*op.image_shape, "C"), whose="the kernel's ", dtype=op.dtype)
 
 
 def descent_filter(steps: Sequence[int] | ArrayLike, step_size: float = 1.0) -> SpectralFilter:

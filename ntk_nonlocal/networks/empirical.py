@@ -170,10 +170,8 @@ def check_params(network: FlaxNetwork, params: Params, network_input: Array) -> 
             "params do not belong to this network and input (other names or shapes); "
             "draw them with network.init(key, network_input) for an input of the same number of channels"
         )
-    leaves = jax.tree.leaves(params)
-    if not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves) and not all(
-        bool(jnp.isfinite(leaf).all()) for leaf in leaves
-    ):
+    known = [np.asarray(leaf) for leaf in jax.tree.leaves(params) if not isinstance(leaf, jax.core.Tracer)]
+    if not all(np.isfinite(leaf).all() for leaf in known):
         raise ValueError("params hold NaN or infinite values; take those from before training diverged")
 
 

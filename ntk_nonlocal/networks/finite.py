@@ -34,7 +34,6 @@ import flax.errors
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
@@ -56,7 +55,8 @@ from ntk_nonlocal.architecture import (
     convolutions,
     output_signal,
 )
-from ntk_nonlocal.checks import choice, real_array, whole
+from ntk_nonlocal.checks import choice, whole
+from ntk_nonlocal.images import finite_jax
 from ntk_nonlocal.kernels import LayerWeights, check_layer_weights
 
 from .convolution import convolve
@@ -211,14 +211,7 @@ class FlaxNetwork:
         Raises:
           ValueError: not a finite floating-point array (H, W, C), or a size that does not fit the architecture.
         """
-        x = jnp.asarray(real_array("network_input", network_input))
-        if x.ndim != 3 or x.size == 0 or not jnp.issubdtype(x.dtype, jnp.floating):
-            raise ValueError(
-                f"network_input must be a floating-point array of shape (H, W, C), got {x.dtype} of shape {x.shape}; "
-                "give a grey image a channel with image[:, :, None], and an 8-bit one the range [0, 1]"
-            )
-        if not isinstance(x, jax.core.Tracer) and not np.isfinite(np.asarray(x)).all():
-            raise ValueError("network_input contains NaN or infinite values; remove or replace them")
+        x = finite_jax("network_input", network_input, floats=True)
         output_signal(self.architecture, (x.shape[0], x.shape[1]))
         return x
 

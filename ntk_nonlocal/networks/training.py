@@ -21,8 +21,9 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ntk_nonlocal.architecture import convolutions
-from ntk_nonlocal.checks import positive, real_array, whole
+from ntk_nonlocal.checks import positive, whole
 from ntk_nonlocal.checks import seed as check_seed
+from ntk_nonlocal.images import finite_jax
 
 from . import checkpoint as checkpoints
 from .empirical import check_network_type, check_params, largest_eigenvalue
@@ -349,15 +350,7 @@ def _check_rates(optimizer: Any, step_size: float | None, learning_rate: float |
 
 
 def _image(name: str, value: ArrayLike, shape: tuple[int, ...], like: Array) -> Array:
-    image = jnp.asarray(real_array(name, value))
-    if image.shape != shape or not jnp.issubdtype(image.dtype, jnp.floating):
-        raise ValueError(
-            f"{name} must be a floating-point array of the network's output shape {shape}, got {image.dtype} of shape "
-            f"{image.shape}; see out_channels of to_flax"
-        )
-    if not np.isfinite(np.asarray(image)).all():
-        raise ValueError(f"{name} contains NaN or infinite values; remove or replace them")
-    return image.astype(like.dtype)
+    return finite_jax(name, value, shape, whose="the network's output ", floats=True, dtype=like.dtype)
 
 
 def _layer_factors(network: FlaxNetwork, params: Params, layer_steps: Params | str | None) -> Params:

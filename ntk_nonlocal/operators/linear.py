@@ -21,7 +21,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from ntk_nonlocal.checks import real_array
+from ntk_nonlocal.images import real_array, to_jax
 from ntk_nonlocal.memory import available_memory
 
 # Rows, and whole matrices, are made by products with this many unit vectors at a time where there is no better way.
@@ -91,7 +91,7 @@ class LinearOperator:
         """
         if isinstance(other, LinearOperator):
             return product(self, other)
-        columns = jnp.asarray(real_array("v", other), dtype=self.dtype)
+        columns = to_jax(real_array("v", other), self.dtype)
         if columns.ndim not in (1, 2) or columns.shape[0] != self.shape[1]:
             raise ValueError(
                 f"{self._what()} multiplies vectors of shape ({self.shape[1]},) or ({self.shape[1]}, k), got "
@@ -109,7 +109,7 @@ class LinearOperator:
         Raises:
           ValueError: another shape, or not real numbers.
         """
-        rows = jnp.asarray(real_array("v", other), dtype=self.dtype)
+        rows = to_jax(real_array("v", other), self.dtype)
         if rows.ndim not in (1, 2) or rows.shape[-1] != self.shape[0]:
             raise ValueError(
                 f"{self._what()} is multiplied from the left by vectors of shape ({self.shape[0]},) or "
