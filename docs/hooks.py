@@ -188,7 +188,7 @@ def figure_origin(path: Path) -> tuple[str, str]:
 
 
 def _experiment_title(name: str) -> str:
-    source = (ROOT / "ntk_nonlocal" / "experiments" / f"{name.replace('-', '_')}.py").read_text()
+    source = (ROOT / "ntk_nonlocal" / "reproduce" / f"{name.replace('-', '_')}.py").read_text()
     for node in ast.parse(source).body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "TITLE":
             return str(ast.literal_eval(node.value))

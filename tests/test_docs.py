@@ -75,7 +75,7 @@ def test_the_claims_page_has_the_claims_of_the_package() -> None:
 
 
 def test_every_promise_has_its_test() -> None:
-    named = re.findall(r"`(tests/\w+\.py)::(\w+)`", TEXTS["promises.md"])
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", TEXTS["promises.md"])
     assert len(named) > 40
     for file, test in named:
         functions = [

@@ -14,10 +14,10 @@ import numpy as np
 
 import ntk_nonlocal as nnl
 from ntk_nonlocal import plotting
-from ntk_nonlocal.kernels import Dual, dual, lag_rule
-from ntk_nonlocal.kernels.oracle import neural_tangents, stax
+from ntk_nonlocal.kernels import Dual, dual, lag_rule, stax_rule
+from ntk_nonlocal.kernels.oracle import neural_tangents
 from ntk_nonlocal.linalg import relative_distance
-from ntk_nonlocal.networks import finite as flax
+from ntk_nonlocal.networks import flax_rule
 
 size = int(sys.argv[1]) if len(sys.argv) > 1 else 16  # pixels on a side
 
@@ -33,7 +33,7 @@ class Bump(nnl.Nonlinearity):
 # Its meaning as a finite network is a function of an array (H, W, channels).
 
 
-@flax.flax_rule.register
+@flax_rule.register
 def _(layer: Bump, place):
     return lambda x: jnp.exp(-0.5 * x**2)
 
@@ -62,7 +62,7 @@ def _(layer: Bump, difference, variance, pair, nonnegative):
 # neural-tangents knows this function too. The rule is optional; with it the kernel can be cross-checked.
 
 
-@stax.stax_rule.register
+@stax_rule.register
 def _(layer: Bump, place):
     return neural_tangents.stax().Gaussian(1, -0.5)
 
@@ -81,7 +81,7 @@ class Gain(nnl.Layer):
         return signal
 
 
-@flax.flax_rule.register
+@flax_rule.register
 def _(layer: Gain, place):
     return lambda x: layer.scale * x
 

@@ -122,7 +122,7 @@ def test_an_application_that_imports_neural_tangents_afterwards_sees_what_it_wou
     untouched = run_python(IMPORT_OUTCOME, "print(import_outcome())")
     after_us = run_python(
         IMPORT_OUTCOME,
-        "from ntk_nonlocal.interpret import neural_tangents as nt; nt.stax(); nt.predict(); nt.batch()",
+        "from ntk_nonlocal.kernels.oracle import neural_tangents as nt; nt.stax(); nt.predict(); nt.batch()",
         "print(import_outcome())",
     )
     assert after_us == untouched
@@ -133,7 +133,7 @@ def test_an_application_that_tried_to_import_neural_tangents_before_us_does_not_
     around_us = run_python(
         IMPORT_OUTCOME,
         "first = import_outcome()",
-        "from ntk_nonlocal.interpret import neural_tangents as nt; assert nt.stax().Relu",
+        "from ntk_nonlocal.kernels.oracle import neural_tangents as nt; assert nt.stax().Relu",
         "assert import_outcome() == first",
         "print(first)",
     )
