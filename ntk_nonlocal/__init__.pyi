@@ -23,7 +23,7 @@ from .dynamics import gradient_descent, trajectory, twicing
 from .images import add_noise, crop, estimate_sigma, example_image, psnr, read_photo, ssim, write_photo
 from .kernels import nngp_kernel, standard_layer_weights, tangent_kernel, to_stax
 from .linalg import degrees_of_freedom, eigenpairs, nystrom
-from .networks import DivergenceError, empirical_kernel, noise_input, to_flax, train
+from .networks import DivergenceError, empirical_kernel, linearize, noise_input, to_flax, train
 from .operators import DenseOperator, LinearOperator, ScaledOperator
 from .version import __version__
 
@@ -57,6 +57,7 @@ __all__ = [
     "estimate_sigma",
     "example_image",
     "gradient_descent",
+    "linearize",
     "nngp_kernel",
     "noise_input",
     "nonlocal_means",

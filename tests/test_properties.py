@@ -203,8 +203,9 @@ CALLS: dict[str, Call] = {
     ),
     "empirical_kernel": call(
         nnl.empirical_kernel, network=("network", NETWORK), params=("params", params), network_input=("input", IMAGE),
-        output=("word", "mean"), layer_weights=("weights?", None),
+        output=("word", "mean"), layer_weights=("weights?", None), preconditioner=("params?", None),
     ),
+    "linearize": call(nnl.linearize, network=("network", NETWORK), params=("params", params)),
     "standard_layer_weights": call(
         nnl.standard_layer_weights, architecture=("layer", ARCHITECTURE), width=("count?", 8), in_channels=("count", 2)
     ),

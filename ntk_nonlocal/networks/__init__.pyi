@@ -2,6 +2,7 @@ from .checkpoint import CheckpointError, digest
 from .empirical import empirical_kernel
 from .finite import FlaxNetwork, Params, Place, flax_rule, parameters_at, to_flax
 from .inputs import noise_input
+from .linearized import LinearizedNetwork, linearize
 from .result import DivergenceError, History, TrainingResult
 from .training import train
 from .weights import WeightChange, weight_change
@@ -11,6 +12,7 @@ __all__ = [
     "DivergenceError",
     "FlaxNetwork",
     "History",
+    "LinearizedNetwork",
     "Params",
     "Place",
     "TrainingResult",
@@ -18,6 +20,7 @@ __all__ = [
     "digest",
     "empirical_kernel",
     "flax_rule",
+    "linearize",
     "noise_input",
     "parameters_at",
     "to_flax",

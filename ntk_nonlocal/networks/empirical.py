@@ -83,6 +83,7 @@ def empirical_kernel(
     *,
     output: Literal["mean"] | int = "mean",
     layer_weights: LayerWeights | None = None,
+    preconditioner: Params | None = None,
 ) -> EmpiricalKernel:
     """The tangent kernel of a finite network over the pixels of its output, for any parameters (also trained ones).
 
@@ -94,12 +95,15 @@ def empirical_kernel(
       layer_weights: one (weight factor, bias factor) for each convolution, which multiply its contribution to Theta,
         that is, to the kernel in the "ntk" parametrisation (see ``standard_layer_weights``). Without them the kernel is
         J J^T in the network's own parametrisation, which its gradient descent follows.
+      preconditioner: the diagonal of P, a tree like ``params`` of positive numbers: the kernel is then J P^-1 J^T,
+        which an optimizer that divides every gradient by it follows.
 
     Returns:
       an operator over the output's pixels; exact for this network, in the floating-point type of ``network_input``.
 
     Raises:
-      ValueError: an input that does not fit, an unknown output, or ``layer_weights`` that do not match.
+      ValueError: an input that does not fit, an unknown output, ``layer_weights`` that do not match, or a
+        ``preconditioner`` of another structure or with numbers that are not positive.
     """
     check_network_type(network)
     x = network.check_input(network_input)
@@ -111,6 +115,8 @@ def empirical_kernel(
         steps = network.contribution_weights(params, layer_weights)
     else:
         steps = jax.tree.map(lambda _: 1.0, params)
+    if preconditioner is not None:
+        steps = jax.tree.map(jnp.divide, steps, _checked_preconditioner(network, preconditioner, params))
     height, width = jax.eval_shape(network.apply, params, x).shape[:2]
     return EmpiricalKernel(
         params=params,
@@ -175,6 +181,25 @@ def check_params(network: FlaxNetwork, params: Params, network_input: Array) -> 
         raise ValueError("params hold NaN or infinite values; take those from before training diverged")
 
 
+def _checked_preconditioner(network: FlaxNetwork, preconditioner: Params, params: Params) -> Params:
+    """The diagonal of P as floating-point arrays of the parameters' shapes."""
+    _, diagonal = network.plain(preconditioner)
+    shapes = jax.tree.map(jnp.shape, params)
+    if jax.tree.map(jnp.shape, diagonal) != shapes:
+        raise ValueError(
+            "preconditioner must be a tree of arrays like params, the diagonal of P; "
+            "nnl.preconditioner(result) makes it from a training, jax.tree.map(jnp.ones_like, params) is the identity"
+        )
+    for path, leaf in jax.tree_util.tree_leaves_with_path(diagonal):
+        values = np.asarray(leaf)
+        if not (np.isfinite(values).all() and (values > 0).all()):
+            raise ValueError(
+                f"preconditioner must be positive and finite everywhere, got {values.min():.3g} to {values.max():.3g} "
+                f"at {jax.tree_util.keystr(path)}; add the optimizer's epsilon"
+            )
+    return diagonal
+
+
 def _columns_at_once(network: FlaxNetwork, params: Params, x: Array) -> int:
     """How many columns of a product fit into the memory set aside for them."""
     weights: int = sum(leaf.size for leaf in jax.tree.leaves(params))
@@ -206,7 +231,7 @@ def _channel_diagonal(
 ) -> Array:
     def entry(pixel: Array) -> Array:
         (gradient,) = pullback(jnp.zeros_like(out).at[pixel].set(1))
-        squares = jax.tree.map(lambda step, g: step * jnp.sum(g**2), steps, gradient)
+        squares = jax.tree.map(lambda step, g: jnp.sum(step * g**2), steps, gradient)
         return jnp.asarray(sum(jax.tree.leaves(squares)))
 
     with jax.default_matmul_precision("highest"):
