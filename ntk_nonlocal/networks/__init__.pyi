@@ -1,6 +1,6 @@
 from .checkpoint import CheckpointError, digest
 from .empirical import empirical_kernel
-from .finite import FlaxNetwork, Params, Place, flax_rule, parameters_at, to_flax
+from .finite import FlaxNetwork, Parameterization, Params, Place, flax_rule, parameters_at, to_flax
 from .inputs import noise_input
 from .result import DivergenceError, History, TrainingResult
 from .training import train
@@ -11,6 +11,7 @@ __all__ = [
     "DivergenceError",
     "FlaxNetwork",
     "History",
+    "Parameterization",
     "Params",
     "Place",
     "TrainingResult",

@@ -1,13 +1,17 @@
 from .catalogue import MODULES
 from .compare import CompareSettings, Comparison
 from .compare_figures import draw_comparison
+from .criteria import CRITERIA, DROPPED
 from .experiment import Verdict, load, measure, save
 from .parts import Store
 from .pictures import Pictures
 from .report import write_report
+from .scorecard import largest, markdown, scorecard
 from .workers import helpers, most_workers, print_progress
 
 __all__ = [
+    "CRITERIA",
+    "DROPPED",
     "MODULES",
     "CompareSettings",
     "Comparison",
@@ -16,10 +20,13 @@ __all__ = [
     "Verdict",
     "draw_comparison",
     "helpers",
+    "largest",
     "load",
+    "markdown",
     "measure",
     "most_workers",
     "print_progress",
     "save",
+    "scorecard",
     "write_report",
 ]
