@@ -166,8 +166,7 @@ def _order(results: Results) -> Verdict:
         " > ".join(f"{name} {ours[name]:.1f} dB" for name in order) + f"; at their best steps: {bests}",
         "holds" if order == published else "contradicted",
         "Exact limits from zero, at 1 / lambda_max each. The order depends on when one stops: the poster's steps are "
-        "not "
-        f"printed. {'' if passed else 'Not all have passed their best. '}({_tried(results)}.)",
+        f"not printed. {'' if passed else 'Not all have passed their best. '}({_tried(results)}.)",
     )
 
 

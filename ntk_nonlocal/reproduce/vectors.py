@@ -74,9 +74,8 @@ def summarise(results: Results) -> list[Verdict]:
                 "holds"
                 if same > 0.5 and same > other + 0.1 and noisy["share"][-1] > noise["share"][-1]
                 else "contradicted",
-                f"Holds where they share more than half, and more than those from iid noise do by 0.1; one noise draw "
-                f"at "
-                f"{results.config['picture']['size']} pixels a side.",
+                "Holds where they share more than half, and more than those from iid noise do by 0.1; one noise draw "
+                f"at {results.config['picture']['size']} pixels a side.",
             )
         )
     return verdicts

@@ -102,9 +102,8 @@ def summarise(results: Results) -> list[Verdict]:
                 f"weights from the clean picture {ceiling}",
                 "holds" if max(raw.low, normalised.low, iterated.low) > 0 else "undecided",
                 "Not claimed: the kernel compares directions of patches and grows with their norms, non-local means "
-                "compares "
-                "distances (7x7 patches, h = 0.6 sigma). The last number is the ceiling: noise alone changes the "
-                "ranks.",
+                "compares distances (7x7 patches, h = 0.6 sigma). The last number is the ceiling: noise alone changes "
+                "the ranks.",
                 "control",
             )
         )

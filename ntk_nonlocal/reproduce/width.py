@@ -125,14 +125,12 @@ _NOTES = {
         "gd",
         "linf",
     ): "The maximum over more weights is larger (an extreme value): the maximum over the root mean square grows with "
-    "the "
-    "channels, which the guide slope leaves out and the poster's points have too.",
+    "the channels, which the guide slope leaves out and the poster's points have too.",
     (
         "adam",
         "l2",
     ): "One rate for all widths is not the paper's setting: the poster's l-inf times channels is nearly constant, so "
-    "its "
-    "rate was ~ 1/channels.",
+    "its rate was ~ 1/channels.",
     ("adam_scaled", "l2"): "",
 }
 
