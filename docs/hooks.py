@@ -138,6 +138,20 @@ def scorecard() -> str:
     return markdown(lines(largest(sorted(RESULTS.glob("reproduce-*")))))
 
 
+def poster_table() -> str:
+    """The poster's cells beside ours."""
+    from ntk_nonlocal.reproduce import poster_table as table
+
+    return table(sorted(RESULTS.glob("reproduce-*")))
+
+
+def tried_table() -> str:
+    """All settings that were tried."""
+    from ntk_nonlocal.reproduce import tried_table as table
+
+    return table(sorted(RESULTS.glob("reproduce-*")))
+
+
 def criteria() -> str:
     """How each claim is judged."""
     from ntk_nonlocal.reproduce import CRITERIA
@@ -246,6 +260,8 @@ TABLES: dict[str, Callable[[], str]] = {
         training_table,
         workers_ratio,
         scorecard,
+        poster_table,
+        tried_table,
         criteria,
         dropped_criteria,
         verdicts,

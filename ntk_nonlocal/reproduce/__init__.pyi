@@ -5,6 +5,7 @@ from .criteria import CRITERIA, DROPPED
 from .experiment import Verdict, load, measure, save
 from .parts import Store
 from .pictures import Pictures
+from .poster import poster_table, tried_table
 from .report import write_report
 from .scorecard import largest, markdown, scorecard
 from .workers import helpers, most_workers, print_progress
@@ -25,8 +26,10 @@ __all__ = [
     "markdown",
     "measure",
     "most_workers",
+    "poster_table",
     "print_progress",
     "save",
     "scorecard",
+    "tried_table",
     "write_report",
 ]

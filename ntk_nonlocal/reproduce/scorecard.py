@@ -93,10 +93,11 @@ def together(outcomes: list[Outcome]) -> Outcome:
 
 def markdown(lines: list[Line]) -> str:
     """The scorecard as a table."""
-    rows = ["| claim of the paper | verdict | what decides it |", "| --- | --- | --- |"]
+    rows = ["| claim of the paper | verdict | what decides it | figures |", "| --- | --- | --- | --- |"]
     for line in lines:
         marked = " (quick)" if line.presets == ("quick",) else ""
-        rows.append(f"| {line.claim}. {line.text} | **{line.outcome}**{marked} | {line.number} |")
+        figures = ", ".join(line.figures)
+        rows.append(f"| {line.claim}. {line.text} | **{line.outcome}**{marked} | {line.number} | {figures} |")
     return "\n".join(rows)
 
 
