@@ -3,9 +3,9 @@
     python experiments/on_device.py prepare --data DIR --folder build/device     on a CPU: pictures, float64 oracle
     python experiments/on_device.py run --folder build/device --out build/device/results --minutes 8
 
-``run`` stores every step as soon as it is done, leaves out what is stored already, and begins nothing after its time; the
-longest step takes what is left. Repeat the command to go on. It needs jax, flax, optax, orbax-checkpoint and numpy (and
-lazy-loader, with which the package loads itself), and writes one JSON file for each step. ``--toy`` makes everything tiny.
+``run`` stores every step as soon as it is done, leaves out what is stored already, and begins nothing after its time.
+Repeat the command to go on. It needs jax, flax, optax, orbax-checkpoint and numpy (and lazy-loader, with which the
+package loads itself), and writes one JSON file for each kind of step. ``--toy`` makes everything tiny.
 """
 
 from __future__ import annotations

@@ -89,8 +89,8 @@ def _cell(
             values += [float(part["psnr"][-1]), float(part["psnr"].max())]
     found = None
     if trained is not None:
-        architecture = next(a for a in trained.config["architectures"] if a.startswith(network))
-        found = table_experiment.cell(trained, architecture, source, method)
+        known = [a for a in trained.config["architectures"] if a.startswith(network)]
+        found = table_experiment.cell(trained, known[0], source, method) if known else None
     values += list(found or ())
     finite = [value for value in values if np.isfinite(value)]
     last, top = found or (None, None)

@@ -46,11 +46,12 @@ class Config:
 def configure(preset: Preset, pictures: Pictures) -> Config:
     """Quick and full: 64x64 crops (32 channels, 2 seeds; 64 channels, 5 seeds and 3 noise draws). Paper: 256x256."""
     size, width, adam_steps, gd_steps, seeds, draws, levels = {
-        "quick": (64, 32, 1500, 300, 2, 1, 2),
+        "quick": (64, 32, 800, 200, 2, 1, 2),
         "full": (64, 64, 4000, 2000, 5, 3, 2),
         "paper": (256, 64, 8000, 3000, 1, 1, 3),
     }[preset]
     networks = (f"autoencoder:levels={levels}", f"unet:levels={levels}", "vanilla_cnn:kernel_size=11")
+    networks = networks[::2] if preset == "quick" else networks
     smooth, texture = (tuple(pictures.picture(role, size, noise_seed=draw) for draw in range(draws)) for role in _ROLES)
     return Config(smooth, texture, networks, width, adam_steps, gd_steps, seeds, preset != "quick")
 
