@@ -50,7 +50,7 @@ def configure(preset: Preset, pictures: Pictures) -> Config:
         "full": (64, 64, 4000, 2000, 5, 3, 2),
         "paper": (256, 64, 8000, 3000, 1, 1, 3),
     }[preset]
-    networks = (f"autoencoder:levels={levels}", f"unet:levels={levels}", "vanilla_cnn:kernel_size=11")
+    networks: tuple[str, ...] = (f"autoencoder:levels={levels}", f"unet:levels={levels}", "vanilla_cnn:kernel_size=11")
     networks = networks[::2] if preset == "quick" else networks
     smooth, texture = (tuple(pictures.picture(role, size, noise_seed=draw) for draw in range(draws)) for role in _ROLES)
     return Config(smooth, texture, networks, width, adam_steps, gd_steps, seeds, preset != "quick")
