@@ -130,18 +130,62 @@ def _machine(environment: dict[str, Any]) -> str:
     return f"{environment['cpus']} cores ({environment['machine']}), Python {environment['python']}, {chosen}"
 
 
+def scorecard() -> str:
+    """Eight claims, one verdict each."""
+    from ntk_nonlocal.reproduce import largest, markdown
+    from ntk_nonlocal.reproduce import scorecard as lines
+
+    return markdown(lines(largest(sorted(RESULTS.glob("reproduce-*")))))
+
+
+def poster_table() -> str:
+    """The poster's cells beside ours."""
+    from ntk_nonlocal.reproduce import poster_table as table
+
+    return table(sorted(RESULTS.glob("reproduce-*")))
+
+
+def tried_table() -> str:
+    """All settings that were tried."""
+    from ntk_nonlocal.reproduce import tried_table as table
+
+    return table(sorted(RESULTS.glob("reproduce-*")))
+
+
+def criteria() -> str:
+    """How each claim is judged."""
+    from ntk_nonlocal.reproduce import CRITERIA
+
+    rows = [[str(one.claim), f"{one.sentence}", one.experiment, one.holds] for one in CRITERIA]
+    return _table(["claim", "what is tested", "experiment", "holds where"], [[html.escape(c) for c in r] for r in rows])
+
+
+def dropped_criteria() -> str:
+    """What was judged once, and why it is not any more."""
+    from ntk_nonlocal.reproduce import DROPPED
+
+    return "\n".join(f"- *{html.escape(what)}*: {html.escape(why)}" for what, why in DROPPED.items())
+
+
 def verdicts() -> str:
-    """Every stored verdict on the paper's claims."""
-    rows = []
-    for path in sorted(RESULTS.glob("reproduce-*/*.json")):
-        preset = path.parent.name.removeprefix("reproduce-")
-        for verdict in _read(path)["verdicts"]:
-            claim = str(verdict["claim"]) if verdict["claim"] else "theory"
-            finding = f"{verdict['ours']} (published: {verdict['published']})"
-            cells = [claim, verdict["statement"], finding, verdict["outcome"], f"{path.stem}, {preset}"]
-            rows.append([claim, [html.escape(cell) for cell in cells]])
-    rows.sort(key=lambda row: (row[0] == "theory", row[0]))
-    return _table(["claim", "tested", "found", "outcome", "experiment"], [cells for _, cells in rows])
+    """Every stored verdict, folded, one table for each claim; of every experiment the largest preset."""
+    from ntk_nonlocal.reproduce import largest
+
+    rows: dict[str, list[list[str]]] = {}
+    for name, content in largest(sorted(RESULTS.glob("reproduce-*"))).items():
+        for verdict in content["verdicts"]:
+            claim = f"Claim {verdict['claim']}" if verdict["claim"] else "Beside the paper"
+            published = f" (published: {verdict['published']})" if verdict["published"] else ""
+            cells = [verdict["statement"], verdict["ours"] + published, verdict["outcome"], verdict["role"],
+                     verdict["note"], f"{name}, {content['preset']}"]  # fmt: skip
+            rows.setdefault(claim, []).append([html.escape(cell) for cell in cells])
+    head = ["tested", "found", "outcome", "role", "note", "experiment"]
+    order = sorted(rows, key=lambda claim: (not claim.startswith("Claim"), claim))
+    return "\n\n".join(f'??? note "{claim}"\n\n{_indented(_table(head, rows[claim]))}' for claim in order)
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())
 
 
 # --- figures ---------------------------------------------------------------------------------------------------------
@@ -215,6 +259,11 @@ TABLES: dict[str, Callable[[], str]] = {
         prior_table,
         training_table,
         workers_ratio,
+        scorecard,
+        poster_table,
+        tried_table,
+        criteria,
+        dropped_criteria,
         verdicts,
         figure_gallery,
     )

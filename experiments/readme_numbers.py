@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from denoise_table import IMAGES
 
+from ntk_nonlocal.reproduce import largest, markdown, scorecard
 from ntk_nonlocal.results import atomic_file, read_json
 
 README = Path(__file__).parent.parent / "README.md"
@@ -93,20 +94,8 @@ def _kernel_line(title: str, line: dict[str, Any]) -> str:
 
 
 def claims() -> str:
-    """How many of the tested statements of every claim hold; of each experiment the largest preset counts."""
-    paths = {
-        path.stem: path for preset in ("quick", "full", "paper") for path in RESULTS.glob(f"reproduce-{preset}/*.json")
-    }
-    verdicts = [verdict for path in paths.values() for verdict in read_json(path)["verdicts"]]
-    outcomes = sorted({verdict["outcome"] for verdict in verdicts})
-    lines = [f"| claim of the paper | {' | '.join(outcomes)} |", "| --- " * (1 + len(outcomes)) + "|"]
-    from ntk_nonlocal.reproduce.published import CLAIMS
-
-    for number, claim in CLAIMS.items():
-        own = [verdict["outcome"] for verdict in verdicts if verdict["claim"] == number]
-        cells = [str(own.count(outcome) or "") for outcome in outcomes]
-        lines.append(f"| {number}. {claim} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    """The scorecard; of each experiment the largest preset counts."""
+    return markdown(scorecard(largest(sorted(RESULTS.glob("reproduce-*")))))
 
 
 def section() -> str:

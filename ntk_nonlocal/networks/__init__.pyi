@@ -1,6 +1,6 @@
 from .checkpoint import CheckpointError, digest
 from .empirical import empirical_kernel
-from .finite import FlaxNetwork, Params, Place, flax_rule, parameters_at, to_flax
+from .finite import FlaxNetwork, Parameterization, Params, Place, flax_rule, parameters_at, to_flax
 from .inputs import noise_input
 from .linearized import LinearizedNetwork, linearize
 from .result import DivergenceError, History, TrainingResult
@@ -13,6 +13,7 @@ __all__ = [
     "FlaxNetwork",
     "History",
     "LinearizedNetwork",
+    "Parameterization",
     "Params",
     "Place",
     "TrainingResult",

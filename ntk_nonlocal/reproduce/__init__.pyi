@@ -1,13 +1,18 @@
 from .catalogue import MODULES
 from .compare import CompareSettings, Comparison
 from .compare_figures import draw_comparison
+from .criteria import CRITERIA, DROPPED
 from .experiment import Verdict, load, measure, save
 from .parts import Store
 from .pictures import Pictures
+from .poster import poster_table, tried_table
 from .report import write_report
+from .scorecard import largest, markdown, scorecard
 from .workers import helpers, most_workers, print_progress
 
 __all__ = [
+    "CRITERIA",
+    "DROPPED",
     "MODULES",
     "CompareSettings",
     "Comparison",
@@ -16,10 +21,15 @@ __all__ = [
     "Verdict",
     "draw_comparison",
     "helpers",
+    "largest",
     "load",
+    "markdown",
     "measure",
     "most_workers",
+    "poster_table",
     "print_progress",
     "save",
+    "scorecard",
+    "tried_table",
     "write_report",
 ]

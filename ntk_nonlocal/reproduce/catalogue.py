@@ -17,7 +17,6 @@ MODULES = {
     "kernel-width": "kernel_width",
     "dynamics": "dynamics",
     "kernel-change": "kernel_change",
-    "low-pass": "low_pass",
     "exact": "exact",
     "settings": "settings",
 }

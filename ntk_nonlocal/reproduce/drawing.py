@@ -60,6 +60,14 @@ def band(axes: Axes, x: Sequence[float], samples: Iterable[ArrayLike], colour: s
     axes.errorbar(x, mean, yerr=np.stack([mean - low, high - mean]), color=colour, capsize=2, elinewidth=0.9, **options)
 
 
+def legend_once(drawn: Figure, axes: Iterable[Axes], columns: int = 2) -> None:
+    """One legend below a figure, every label of some axes once."""
+    handles: dict[str, Any] = {}
+    for axis in axes:
+        handles = dict(zip(*axis.get_legend_handles_labels()[::-1], strict=True)) | handles
+    drawn.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=columns)
+
+
 def log_widths(axes: Axes, widths: Sequence[int], label: str = "channels") -> None:
     """A logarithmic axis of widths with the widths themselves as ticks."""
     axes.set_xscale("log", base=2)

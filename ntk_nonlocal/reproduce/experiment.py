@@ -24,6 +24,7 @@ from .pictures import Pictures
 
 Preset = Literal["quick", "full", "paper"]
 Outcome = Literal["holds", "holds in part", "contradicted", "undecided"]
+Role = Literal["deciding", "test", "control"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,11 @@ class Verdict:
       published: the published value, or what is claimed.
       ours: our number, with its uncertainty.
       outcome: how both compare.
-      note: likely causes, and what the numbers do not say.
+      note: likely causes, and what the numbers do not say; where the outcome is "contradicted" or "undecided", what
+        was tried and what would change it.
+      role: "deciding" for the tests that the scorecard's verdict on the claim is made of, "test" for others of it,
+        "control" for what says how far the others can be trusted; controls are counted apart.
+      number: of a deciding test, the one number, ours beside the published one, in a few words.
     """
 
     claim: int
@@ -45,6 +50,8 @@ class Verdict:
     ours: str
     outcome: Outcome
     note: str = ""
+    role: Role = "test"
+    number: str = ""
 
 
 @dataclass(frozen=True)

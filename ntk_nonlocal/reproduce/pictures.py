@@ -2,6 +2,7 @@
 
 Two roles: "smooth", the House of the paper, and "texture", its Baboon. Without a folder they are played by the
 astronaut and by a photograph of grass (both public domain), so that everything runs from a fresh checkout.
+Smaller pictures are crops at full resolution: averaging blocks would remove the redundancy a non-local filter lives on.
 Noise as everywhere: sigma times ``numpy.random.default_rng(seed).normal``, neither clipped nor rounded.
 """
 
@@ -15,18 +16,20 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ntk_nonlocal.images import add_noise, as_image, read_photo
+from ntk_nonlocal.images import add_noise, as_image, crop, read_photo
 
 Image = np.ndarray[Any, np.dtype[np.float32]]
 Role = Literal["smooth", "texture"]
 
 _FILES = {"smooth": ("House", "image_House256rgb.png"), "texture": ("Baboon", "image_Baboon512rgb.png")}
 _BUNDLED = {"smooth": "astronaut", "texture": "grass"}
+# Pixels in the middle of the crops: wall, roof and sky; the face; fur.
+_CENTRES = {"House": (92, 132), "astronaut": (120, 224), "Baboon": (384, 100), "grass": (256, 256)}
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture at one size, reduced from the original by averaging blocks, with the noise that is put on it.
+    """A square crop of a picture, at full resolution, with the noise that is put on it.
 
     ``digest`` is that of the clean pixels, so that results belong to the picture and not to its name.
     """
@@ -49,14 +52,19 @@ class Pictures:
         self.folder = folder
 
     def picture(self, role: Role, size: int, sigma: float = 25 / 255, noise_seed: int = 0) -> Picture:
-        """The picture of a role at a size in pixels.
+        """The crop of a role's picture of ``size`` pixels a side.
 
         Raises:
-          ValueError: a size that does not divide that of the original.
+          ValueError: a size beyond that of the original.
         """
         name = _BUNDLED[role] if self.folder is None else _FILES[role][0]
-        digest = hashlib.sha256(_reduced(name, size, self.folder).tobytes()).hexdigest()[:16]
+        digest = hashlib.sha256(_cropped(name, size, self.folder).tobytes()).hexdigest()[:16]
         return Picture(name, size, digest, sigma, noise_seed)
+
+    @property
+    def shareable(self) -> bool:
+        """Whether the pictures may be stored with results: the bundled ones are in the public domain."""
+        return self.folder is None
 
     def clean(self, picture: Picture) -> Image:
         """Shape (size, size, 3), float32 in [0, 1].
@@ -64,7 +72,7 @@ class Pictures:
         Raises:
           ValueError: the picture that is found under the name has other pixels.
         """
-        image = _reduced(picture.name, picture.size, self.folder)
+        image = _cropped(picture.name, picture.size, self.folder)
         if hashlib.sha256(image.tobytes()).hexdigest()[:16] != picture.digest:
             raise ValueError(f"the pixels of {picture.name} at {picture.size} are not those that were asked for")
         return image
@@ -75,16 +83,13 @@ class Pictures:
 
 
 @lru_cache(maxsize=32)
-def _reduced(name: str, size: int, folder: Path | None) -> Image:
-    """The picture's central square, reduced to size x size by averaging blocks."""
+def _cropped(name: str, size: int, folder: Path | None) -> Image:
     original = _original(name, folder)
     side = min(original.shape[:2])
-    if size < 1 or side % size:
-        raise ValueError(f"{name} has {side} pixels a side; give a size that divides it, got {size}")
-    top, left = (original.shape[0] - side) // 2, (original.shape[1] - side) // 2
-    square = original[top : top + side, left : left + side].reshape(size, side // size, size, side // size, -1)
-    reduced = square.mean(axis=(1, 3)).astype(np.float32)
-    return np.repeat(reduced, 3, axis=2) if reduced.shape[2] == 1 else reduced
+    if not 1 <= size <= side:
+        raise ValueError(f"{name} has {side} pixels a side; give a size of at most that, got {size}")
+    part = crop(original, size, center=_CENTRES[name]).astype(np.float32)
+    return np.repeat(part, 3, axis=2) if part.shape[2] == 1 else part
 
 
 def _original(name: str, folder: Path | None) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -24,6 +24,12 @@ class Interval:
     def __str__(self) -> str:
         return f"{self.value:.2f}" + (f" [{self.low:.2f}, {self.high:.2f}]" if self.low < self.high else "")
 
+    def within(self, low: float, high: float) -> bool | None:
+        """True where the whole interval lies in [low, high], False where it lies outside, None where neither."""
+        if low <= self.low and self.high <= high:
+            return True
+        return False if self.high < low or self.low > high else None
+
     def contains(self, value: float) -> bool:
         """Whether the interval contains a value."""
         return self.low <= value <= self.high

@@ -15,7 +15,7 @@ import pytest
 
 from ntk_nonlocal.reproduce import Pictures, Store, load, save, versions
 from ntk_nonlocal.reproduce.experiment import Results
-from ntk_nonlocal.reproduce.measures.limits import KernelDistance, OutputDistance, kernel_distance, output_distance
+from ntk_nonlocal.reproduce.measures.limits import Following, KernelDistance, following, kernel_distance
 from ntk_nonlocal.reproduce.measures.training import Training, training
 from ntk_nonlocal.reproduce.parts import Measured, Part
 from ntk_nonlocal.reproduce.published import POSTER_CHANGE
@@ -228,15 +228,15 @@ def test_the_posters_slopes_over_all_widths_are_those_known_for_its_points() -> 
     assert found["gd", "linf"] == pytest.approx(-1.15, abs=0.01)
 
 
-def test_pictures_are_reduced_by_averaging_and_known_by_their_pixels() -> None:
+def test_pictures_are_crops_at_full_resolution_known_by_their_pixels() -> None:
     pictures = Pictures()
     small, large = (pictures.clean(pictures.picture("smooth", size)) for size in (16, 32))
-    np.testing.assert_allclose(large.reshape(16, 2, 16, 2, 3).mean((1, 3)), small, atol=1e-6)
+    np.testing.assert_array_equal(large[8:24, 8:24], small)
     assert pictures.clean(pictures.picture("texture", 16)).shape == (16, 16, 3)
     with pytest.raises(ValueError, match="not those"):
         pictures.clean(dataclasses.replace(pictures.picture("smooth", 16), digest="0"))
-    with pytest.raises(ValueError, match="divides"):
-        pictures.picture("smooth", 100)
+    with pytest.raises(ValueError, match="at most that"):
+        pictures.picture("smooth", 1000)
 
 
 def test_data_without_the_images_names_them(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_training_measures_what_the_network_does(tmp_path: Path) -> None:
     pictures = Pictures()
     settings = Training(pictures.picture("smooth", 16), "cnn:depth=1", "image", "gd", 8, 20)
     arrays = training(settings, Workspace(pictures, tmp_path))
-    assert arrays["output"].shape == (16, 16, 3)
+    assert "output" not in arrays
     assert arrays["hidden_l2"][0] == 0 < arrays["hidden_linf"][-1] < arrays["hidden_l2"][-1]
     assert arrays["loss"][-1] < arrays["loss"][0]
     assert int(arrays["parameters"]) == 3 * 3 * 3 * 8 + 8 * 3
@@ -260,8 +260,30 @@ def test_empirical_kernels_and_outputs_approach_the_theory_with_width(tmp_path: 
     kernels = kernel_distance(KernelDistance(picture, (4, 6), "cnn:depth=1", (8, 512), 4), workspace)["distance"]
     assert kernels.shape == (2, 4) and kernels[1].mean() < kernels[0].mean() / 3
     near, far = (
-        output_distance(OutputDistance(picture, (4, 6), "cnn:depth=1", "ntk", width, (1, 20), 0), workspace)
-        for width in (1024, 16)
+        following(
+            Following(pictures.picture("smooth", 6), "cnn:depth=1", "image", "ntk", centered, width, (1, 20), 0),
+            workspace,
+        )
+        for width, centered in ((2048, True), (16, True))
     )
-    assert near["distance"][1] < far["distance"][1] / 3
-    assert (near["nearest"] <= near["distance"] + 1e-2).all()
+    assert near["distance"][1] < far["distance"][1] / 3 and near["start"] == 0
+    np.testing.assert_array_equal(near["theory"], near["from_zero"])
+
+
+@pytest.mark.parametrize("parameterization", ["ntk", "standard"])
+def test_one_network_is_compared_with_theory_from_its_own_start(parameterization: str, tmp_path: Path) -> None:
+    pictures = Pictures()
+    settings = Following(
+        pictures.picture("smooth", 6),
+        "cnn:depth=1",
+        "image",
+        parameterization,
+        False,
+        2048,
+        (1, 20),
+        1,  # type: ignore[arg-type]
+    )
+    found = following(settings, Workspace(pictures, tmp_path))
+    assert found["start"] > 0.1
+    own, zero = (np.abs(found["psnr"] - found[name]).max() for name in ("theory", "from_zero"))
+    assert own < 0.3 < zero

@@ -77,8 +77,8 @@ def _small_dynamics(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def configure(preset, pictures):  # type: ignore[no-untyped-def]
         config = real(preset, pictures)
-        small = {"shape": (4, 4), "architectures": ("cnn:depth=1",), "widths": (8, 32), "seeds": 2, "steps": (1, 10)}
-        return dataclasses.replace(config, **small)
+        small = {"architectures": ("cnn:depth=1",), "cases": (("ntk", True),), "widths": (8, 32), "steps": (1, 10)}
+        return dataclasses.replace(config, picture=pictures.picture("smooth", 4), **small)
 
     monkeypatch.setattr(module, "configure", configure)
 
@@ -90,7 +90,7 @@ def test_a_run_gives_results_figures_and_a_page_and_draws_them_again_from_files(
     assert main(["reproduce", "dynamics", "--out", str(tmp_path / "out")]) == 0
     out = tmp_path / "out"
     output = capsys.readouterr()
-    assert "claim 1" in output.out and "12/12" in output.err
+    assert "claim 1" in output.out and "8/8" in output.err
     content = json.loads((out / "dynamics.json").read_text())
     assert content["command"] == "ntk-nonlocal reproduce dynamics --preset quick"
     assert content["verdicts"] and all(verdict["claim"] in (0, *CLAIMS) for verdict in content["verdicts"])

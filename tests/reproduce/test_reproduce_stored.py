@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ntk_nonlocal.reproduce import catalogue, load
+from ntk_nonlocal.reproduce import CRITERIA, catalogue, largest, load, scorecard
+from ntk_nonlocal.reproduce.experiment import setting
 from ntk_nonlocal.reproduce.published import CLAIMS
+from ntk_nonlocal.reproduce.scorecard import together
 from ntk_nonlocal.results import plain, read_json
 
 _FOLDER = Path(__file__).parents[2] / "experiments" / "results"
@@ -30,6 +32,32 @@ def test_every_experiment_has_stored_results_that_can_be_drawn(name: str, tmp_pa
         assert (tmp_path / f"{figure}.pdf").exists()
 
 
-def test_every_claim_has_a_verdict() -> None:
-    judged = {verdict["claim"] for path in _STORED for verdict in read_json(path)["verdicts"]}
-    assert set(CLAIMS) <= judged
+def test_every_claim_has_a_deciding_verdict_and_every_deciding_verdict_a_criterion() -> None:
+    experiments = largest(sorted(_FOLDER.glob("reproduce-*")))
+    written = {(one.claim, one.experiment) for one in CRITERIA}
+    for line in scorecard(experiments):
+        assert line.figures, f"claim {line.claim} is not decided"
+        assert all((line.claim, name) in written for name in line.figures)
+    assert {one.experiment for one in CRITERIA} <= set(catalogue.MODULES)
+    assert {one.claim for one in CRITERIA} == set(CLAIMS)
+
+
+def test_what_does_not_hold_says_what_was_tried() -> None:
+    for path in _STORED:
+        for verdict in read_json(path)["verdicts"]:
+            if verdict["role"] != "control" and verdict["outcome"] in ("contradicted", "undecided"):
+                assert verdict["note"], f"{path.stem}: {verdict['statement']}"
+
+
+def test_no_test_image_is_stored() -> None:
+    for path in _STORED:
+        results = load(path.stem, path.parent)
+        if any(setting(part, "name") in ("House", "Baboon") for part in results.parts):
+            assert not {"clean", "noisy", "input"} & {name for part in results.parts for name in part.arrays}
+
+
+def test_claims_hold_together_or_in_part() -> None:
+    assert together(["holds", "holds"]) == "holds"
+    assert together(["holds", "contradicted"]) == together(["holds", "undecided"]) == "holds in part"
+    assert together(["contradicted", "contradicted"]) == "contradicted"
+    assert together(["contradicted", "undecided"]) == together([]) == "undecided"

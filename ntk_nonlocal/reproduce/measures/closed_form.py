@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -49,10 +50,11 @@ class Limit:
 
 @dataclass(frozen=True)
 class Theory:
-    """Gradient descent with an exact kernel, step size 1 / lambda_max, at some steps."""
+    """Gradient descent with an exact kernel from zero, the mean over networks, at step size 1 / lambda_max."""
 
     limit: Limit
     steps: tuple[int, ...]
+    max_products: int = 500
 
 
 def theory(settings: Theory, workspace: Workspace) -> Arrays:
@@ -60,13 +62,15 @@ def theory(settings: Theory, workspace: Workspace) -> Arrays:
 
     Returns:
       "steps", "psnr", "degrees_of_freedom" and its standard error "freedom_error", all (steps,); "output" at the best
-      of the steps in half precision; "error", the largest estimated relative error of the estimates.
+      of the steps in half precision; "error" (steps,), the estimated relative errors of the estimates.
     """
     pictures = workspace.pictures
-    path = trajectory(
-        settings.limit.kernel(pictures), pictures.noisy(settings.limit.picture), steps=settings.steps, probes=5,
-        tolerance=1e-4,
-    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # the errors are stored
+        path = trajectory(
+            settings.limit.kernel(pictures), pictures.noisy(settings.limit.picture), steps=settings.steps, probes=5,
+            tolerance=1e-3, max_products=settings.max_products,
+        )  # fmt: skip
     estimates = np.asarray(path.estimates(settings.steps))
     quality = _psnr(estimates, pictures.clean(settings.limit.picture))
     freedom = path.degrees_of_freedom(settings.steps)
@@ -76,7 +80,7 @@ def theory(settings: Theory, workspace: Workspace) -> Arrays:
         "degrees_of_freedom": freedom.value,
         "freedom_error": freedom.standard_error,
         "output": estimates[int(quality.argmax())].astype(np.float16),
-        "error": np.asarray(path.error_estimate(settings.steps).max()),
+        "error": np.asarray(path.error_estimate(settings.steps), np.float32),
     }
 
 
@@ -117,20 +121,6 @@ def low_rank(settings: LowRank, workspace: Workspace) -> Arrays:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A picture for figures."""
-
-    picture: Picture
-
-
-def shown(settings: Shown, workspace: Workspace) -> Arrays:
-    """The "clean" and the "noisy" picture, (H, W, 3) in half precision, and the "psnr" of the noisy one."""
-    clean, noisy = workspace.pictures.clean(settings.picture), workspace.pictures.noisy(settings.picture)
-    half = {"clean": clean.astype(np.float16), "noisy": noisy.astype(np.float16)}
-    return half | {"psnr": np.asarray(psnr(noisy, clean))}
-
-
-@dataclass(frozen=True)
 class Rows:
     """Filter weights of some pixels, (row, column) each in parts of the picture's size."""
 
@@ -154,9 +144,9 @@ def rows(settings: Rows, workspace: Workspace) -> Arrays:
     }
 
 
-def affinity_rows(picture: Picture, pictures: Pictures, pixels: Sequence[int]) -> FloatArray:
+def affinity_rows(picture: Picture, pictures: Pictures, pixels: Sequence[int], *, clean: bool = False) -> FloatArray:
     """What non-local means (7x7 patches, the whole picture, h = 0.6 sigma) weighs all pixels by, (pixels, H W)."""
-    means = nonlocal_means(pictures.noisy(picture), sigma=picture.sigma)
+    means = nonlocal_means(pictures.clean(picture) if clean else pictures.noisy(picture), sigma=picture.sigma)
     return np.stack([np.asarray(means.weights(pixel)).reshape(-1) for pixel in pixels])
 
 
@@ -174,7 +164,7 @@ def spectrum(settings: Spectrum, workspace: Workspace) -> Arrays:
     Returns:
       "values" (k,); "vectors" (H, W, k) of unit norm; "share" (k,), the share of the clean picture's energy beside its
       mean in the first 1..k; "roughness" (k,), the mean squared difference between neighbours over the mean square;
-      "input", three channels of what the network is fed; noise brought to mean 1/2 and deviation 1/6.
+      of bundled pictures "input", three channels of what the network is fed; noise with mean 1/2 and deviation 1/6.
     """
     pictures, size = workspace.pictures, settings.limit.picture.size
     fed = settings.limit.network_input(pictures)[:, :, :3]
@@ -182,53 +172,14 @@ def spectrum(settings: Spectrum, workspace: Workspace) -> Arrays:
     vectors = np.asarray(pairs.vectors, np.float64).reshape(size, size, -1)
     vectors = vectors * np.sign(vectors.reshape(-1, vectors.shape[2]).sum(axis=0))
     differences = [np.square(np.diff(vectors, axis=axis)).sum((0, 1)) for axis in (0, 1)]
-    return {
+    shown = (0.5 + fed / (6 * fed.std()) if settings.limit.input == "noise" else fed).astype(np.float16)
+    return ({"input": shown} if pictures.shareable else {}) | {
         "values": np.asarray(pairs.values),
         "vectors": vectors.astype(np.float16),
         "share": energy_shares(pictures.clean(settings.limit.picture), np.linalg.qr(
             vectors.reshape(size * size, -1))[0].reshape(vectors.shape), remove_mean=True),
         "roughness": (differences[0] + differences[1]) / 2,
-        "input": (0.5 + fed / (6 * fed.std()) if settings.limit.input == "noise" else fed).astype(np.float16),
     }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Stationarity:
-    """How nearly a kernel is a fixed low-pass filter: a function of the displacement between two pixels alone."""
-
-    limit: Limit
-    reach: int
-
-
-def stationarity(settings: Stationarity, workspace: Workspace) -> Arrays:
-    """The kernel between inner pixels against its mean over all pairs of the same displacement.
-
-    Only pixels at least ``reach`` from the border, and displacements up to ``reach`` per axis, are looked at; every
-    kernel is first normalised to correlations, K(i, j) / sqrt(K(i, i) K(j, j)).
-
-    Returns:
-      "explained", the share of the correlations' variance that the displacement explains; "profile" (reach + 1,), the
-      mean correlation at displacements 0..reach along both axes, and "spread", its standard deviation over pixels.
-    """
-    size, reach = settings.limit.picture.size, settings.reach
-    kernel = settings.limit.kernel(workspace.pictures)
-    diagonal = np.asarray(kernel.diagonal(), np.float64)
-    inner = range(reach, size - reach, max(1, (size - 2 * reach) // 12))
-    pixels = [row * size + column for row in inner for column in inner]
-    window = []
-    for pixel, values in zip(pixels, np.asarray(kernel.rows(np.asarray(pixels)), np.float64), strict=True):
-        correlation = (values / np.sqrt(diagonal * diagonal[pixel])).reshape(size, size)
-        row, column = divmod(pixel, size)
-        window.append(correlation[row - reach : row + reach + 1, column - reach : column + reach + 1])
-    windows = np.stack(window)
-    mean = windows.mean(axis=0)
-    explained = 1 - np.square(windows - mean).mean() / windows.var()
-    along = np.stack([windows[:, reach, reach:], windows[:, reach:, reach]])
-    return {
-        "explained": np.asarray(explained),
-        "profile": along.mean(axis=(0, 1)),
-        "spread": along.std(axis=(0, 1)),
-    }
 
 
 def _psnr(estimates: FloatArray, clean: FloatArray) -> FloatArray:

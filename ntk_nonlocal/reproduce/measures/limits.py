@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,10 +11,10 @@ import numpy as np
 
 from ntk_nonlocal.architecture import parse_architecture
 from ntk_nonlocal.dynamics import trajectory
-from ntk_nonlocal.images import crop
+from ntk_nonlocal.images import crop, psnr
 from ntk_nonlocal.kernels import standard_layer_weights
 from ntk_nonlocal.linalg import relative_distance
-from ntk_nonlocal.networks import FlaxNetwork, Params, empirical_kernel, to_flax, train
+from ntk_nonlocal.networks import DivergenceError, Parameterization, empirical_kernel, noise_input, to_flax, train
 
 from ..pictures import Picture, Pictures
 from ..workspace import Arrays, Workspace
@@ -51,68 +52,73 @@ def kernel_distance(settings: KernelDistance, workspace: Workspace) -> Arrays:
 
 
 @dataclass(frozen=True)
-class OutputDistance:
-    """Outputs of finite networks against the theory's trajectory, at some steps.
+class Following:
+    """One finite network trained by gradient descent, and what the theory says of that very network.
 
-    ``training``: "ntk" is gradient descent in the "ntk" parametrisation, "standard" that in the standard one with one
-    step size for all layers, "adam" is Adam in the standard parametrisation with ``learning_rate``.
+    ``parameterization`` "ntk" is compared with Theta, "standard" (one step size for all layers) with its layer-weighted
+    kernel; ``step_size`` is relative to 1 / lambda_max of that kernel, the absolute step the same on both sides.
     """
 
     picture: Picture
-    shape: tuple[int, int]
     architecture: str
-    training: Literal["ntk", "standard", "adam"]
+    input: Literal["image", "noise"]
+    parameterization: Parameterization
+    centered: bool
     width: int
     steps: tuple[int, ...]
     seed: int
-    step_size: float = 1.0
-    learning_rate: float = 1e-3
+    step_size: float = 0.5
+    noise_channels: int = 32
+    noise_scale: float = 0.5
 
 
-def output_distance(settings: OutputDistance, workspace: Workspace) -> Arrays:
-    """|z_c(t) - z(t)| / |z(t)|, z the trajectory of the infinitely wide network from the same initial output.
+def following(settings: Following, workspace: Workspace) -> Arrays:
+    """A network's outputs beside those of the infinitely wide network that starts where it starts: zero where centered.
 
     Returns:
-      "distance" (steps,) to gradient descent with Theta; "nearest" (steps,), the distance to the nearest point of that
-      whole trajectory, at any time; for "standard" also "weighted" (steps,), the distance to the path of
-      the layer-weighted kernel.
+      (steps,) each: "psnr" of the network, "theory" of the theory from the same start, "from_zero" of the theory from
+      zero; "distance", |network - theory| / |theory|. NaN where training diverged. "start", the deviation of z0.
     """
-    x = _part(settings.picture, settings.shape, workspace.pictures)
+    pictures, picture = workspace.pictures, settings.picture
+    y, clean = pictures.noisy(picture), pictures.clean(picture)
+    x = y
+    if settings.input == "noise":
+        size = (picture.size, picture.size)
+        x = noise_input(size, settings.noise_channels, settings.noise_scale, settings.seed)
     architecture = parse_architecture(settings.architecture)
-    network = to_flax(architecture, settings.width, 3, "ntk" if settings.training == "ntk" else "standard")
+    network = to_flax(architecture, settings.width, 3, settings.parameterization, settings.centered)
     params = network.init(jax.random.key(settings.seed), x)
-    start = network.apply(params, x)
-    theory = trajectory(held_kernel(architecture, x), x, steps=(10**5,), start=start)
-    path = np.asarray(theory.estimates(settings.steps, settings.step_size))
-    arrays: Arrays = {}
-    if settings.training == "standard":
-        # The step size of Theta over the width; the weighted kernel's own largest eigenvalue keeps it stable.
-        weights = standard_layer_weights(architecture, settings.width, x.shape[2])
-        weighted = trajectory(
-            held_kernel(architecture, x, layer_weights=weights), x, steps=settings.steps, start=start,
-            step_size=settings.step_size,
+    start = np.asarray(network.apply(params, x))
+    standard = settings.parameterization == "standard"
+    weights = standard_layer_weights(architecture, settings.width, x.shape[2]) if standard else None
+    kernel = held_kernel(architecture, x, layer_weights=weights)
+    path = trajectory(kernel, y, steps=settings.steps, step_size=settings.step_size, start=start, tolerance=1e-3)
+    theory = np.asarray(path.estimates(settings.steps, settings.step_size))
+    zero = theory
+    if not settings.centered:
+        from_zero = trajectory(
+            kernel, y, steps=settings.steps, step_size=settings.step_size, tolerance=1e-3, lambda_max=path.lambda_max,
+            probes=0,
         )  # fmt: skip
-        rate = settings.step_size / (weighted.lambda_max * settings.width)
-        outputs = _outputs(network, params, x, settings, "gd", rate)
-        arrays["weighted"] = _distance(outputs, np.asarray(weighted.estimates(settings.steps, settings.step_size)))
-    elif settings.training == "ntk":
-        outputs = _outputs(network, params, x, settings, "gd", settings.step_size / theory.lambda_max)
-    else:
-        outputs = _outputs(network, params, x, settings, "adam", settings.learning_rate)
-    times = np.unique(np.round(np.geomspace(1, 10**5, 120)).astype(int))
-    whole = np.asarray(theory.estimates(times, settings.step_size))
-    nearest = np.array([_distance(np.broadcast_to(output, whole.shape), whole).min() for output in outputs])
-    return arrays | {"distance": _distance(outputs, path), "nearest": nearest}
+        zero = np.asarray(from_zero.estimates(settings.steps, settings.step_size))
+    rate = settings.step_size / path.lambda_max / (settings.width if standard else 1)
+    outputs = np.full_like(theory, np.nan)
+    with contextlib.suppress(DivergenceError):
+        result = train(
+            network, x, y, learning_rate=rate, params=params, steps=max(settings.steps), keep_outputs=settings.steps
+        )
+        outputs = np.stack([result.outputs[step] for step in settings.steps])
+    return {
+        "psnr": _psnr(outputs, clean),
+        "theory": _psnr(theory, clean),
+        "from_zero": _psnr(zero, clean),
+        "distance": _distance(outputs, theory),
+        "start": np.asarray(start.std()),
+    }
 
 
-def _outputs(
-    network: FlaxNetwork, params: Params, x: FloatArray, settings: OutputDistance, optimizer: Any, rate: float
-) -> FloatArray:
-    result = train(
-        network, x, x, optimizer=optimizer, learning_rate=rate, params=params, steps=max(settings.steps),
-        keep_outputs=settings.steps,
-    )  # fmt: skip
-    return np.stack([result.outputs[step] for step in settings.steps])
+def _psnr(outputs: FloatArray, clean: FloatArray) -> FloatArray:
+    return np.array([psnr(output, clean) if np.isfinite(output).all() else np.nan for output in outputs])
 
 
 def _distance(outputs: FloatArray, path: FloatArray) -> FloatArray:

@@ -25,7 +25,8 @@ def similarity(settings: Similarity, workspace: Workspace) -> Arrays:
 
     Returns:
       for every pixel, of "kernel", the kernel's row; "normalised", K(i, j) / sqrt(K(i, i) K(j, j)); and "iterated", the
-      row of the filter I - (I - K / lambda_max)^t; each (grid^2,).
+      row of the filter I - (I - K / lambda_max)^t; "ceiling", of non-local means' own weights from the clean picture:
+      what a perfect filter would reach; each (grid^2,).
     """
     pictures, picture = workspace.pictures, settings.limit.picture
     size, kernel = picture.size, settings.limit.kernel(pictures)
@@ -39,6 +40,7 @@ def similarity(settings: Similarity, workspace: Workspace) -> Arrays:
         "kernel": rows,
         "normalised": rows / np.sqrt(diagonal[pixels, None] * diagonal),
         "iterated": iterated.reshape(len(pixels), -1),
+        "ceiling": affinity_rows(picture, pictures, pixels.tolist(), clean=True),
     }
     return {name: _rank_correlations(values, affinities) for name, values in found.items()}
 

@@ -38,14 +38,16 @@ class Training:
     steps: int
     seed: int = 0
     parameterization: Literal["ntk", "standard"] = "standard"
+    centered: bool = False
     step_size: float | None = None
     learning_rate: float | None = None
     noise_channels: int = 32
     noise_scale: float = 0.5
+    keep_output: bool = False
 
     def network(self) -> FlaxNetwork:
         """The finite network."""
-        return to_flax(parse_architecture(self.architecture), self.width, 3, self.parameterization)
+        return to_flax(parse_architecture(self.architecture), self.width, 3, self.parameterization, self.centered)
 
 
 def network_input(settings: Training, pictures: Pictures) -> np.ndarray[Any, Any]:
@@ -80,18 +82,23 @@ def training(settings: Training, workspace: Workspace) -> Arrays:
 
     Returns:
       "steps", "psnr", "loss" (a mean square over pixels and channels), the "hidden_l2" and "hidden_linf" change of the
-      hidden weights, all (entries,); "parameters", "learning_rate"; "output" (H, W, 3) in half precision, for figures.
+      hidden weights, all (entries,); "parameters", "learning_rate"; with ``keep_output`` "output" (H, W, 3) of the last
+      step in half precision, for figures.
     """
     try:
         result = trained(settings, workspace)
     except DivergenceError as error:
         lost = {name: np.full(1, np.nan, np.float32) for name in ("psnr", "loss", "hidden_l2", "hidden_linf")}
-        blank = np.zeros((settings.picture.size, settings.picture.size, 3), np.float16)
-        rest = {"parameters": np.asarray(0), "learning_rate": np.asarray(np.nan), "output": blank}
-        return {"steps": np.array([error.step]), **lost, **rest}
+        return {
+            "steps": np.array([error.step]),
+            **lost,
+            "parameters": np.asarray(0),
+            "learning_rate": np.asarray(np.nan),
+        }
     history = result.history
     assert history.psnr is not None and result.learning_rate is not None
-    return {
+    shown = {"output": result.output.astype(np.float16)} if settings.keep_output else {}
+    return shown | {
         "steps": history.steps,
         "psnr": history.psnr.astype(np.float32),
         "loss": (2 * history.loss / result.output.size).astype(np.float32),
@@ -99,7 +106,6 @@ def training(settings: Training, workspace: Workspace) -> Arrays:
         "hidden_linf": history.weight_change.hidden_linf.astype(np.float32),
         "parameters": np.asarray(sum(leaf.size for leaf in jax.tree.leaves(result.params))),
         "learning_rate": np.asarray(result.learning_rate),
-        "output": result.output.astype(np.float16),
     }
 
 
@@ -141,8 +147,9 @@ def kernel_change(settings: KernelChange, workspace: Workspace) -> Arrays:
     """The tangent kernel after a training beside the initial one.
 
     Returns:
-      "alignment" and "centred_alignment" (the cosine between the two kernels), "distance" (relative to the initial
-      one), each (value, standard error of the probes); "psnr" of the output.
+      "alignment" and "centred_alignment" (the cosine between the two kernels: its direction), "distance" (relative to
+      the initial one: direction and scale), each (value, standard error of the probes); "scale", by how much its
+      Frobenius norm has grown; "psnr" of the output.
     """
     result = trained(settings.training, workspace)
     network, x = settings.training.network(), network_input(settings.training, workspace.pictures)
@@ -155,5 +162,6 @@ def kernel_change(settings: KernelChange, workspace: Workspace) -> Arrays:
         "alignment": np.array([plain.value, plain.standard_error]),
         "centred_alignment": np.array([centred.value, centred.standard_error]),
         "distance": np.array([distance.value, distance.standard_error]),
+        "scale": np.asarray(distance.value / relative_distance(before, after, probes=settings.probes).value),
         "psnr": np.asarray(result.history.psnr)[-1],
     }
