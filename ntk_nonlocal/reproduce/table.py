@@ -29,6 +29,7 @@ class Config:
     """Both pictures under several noise draws, three networks in the standard parametrisation.
 
     The autoencoder trained by Adam has ``seeds`` repetitions under every noise draw; the others one under the first.
+    ``scales``: the initial weights of all networks on the smooth picture, the first of them also in all other cells.
     """
 
     smooth: tuple[Picture, ...]
@@ -39,6 +40,7 @@ class Config:
     gd_steps: int
     seeds: int
     bm3d: bool
+    scales: tuple[str, ...]
     step_size: float = 0.5
     learning_rate: float = 1e-3
 
@@ -53,7 +55,8 @@ def configure(preset: Preset, pictures: Pictures) -> Config:
     networks: tuple[str, ...] = (f"autoencoder:levels={levels}", f"unet:levels={levels}", "vanilla_cnn:kernel_size=11")
     networks = networks[::2] if preset == "quick" else networks
     smooth, texture = (tuple(pictures.picture(role, size, noise_seed=draw) for draw in range(draws)) for role in _ROLES)
-    return Config(smooth, texture, networks, width, adam_steps, gd_steps, seeds, preset != "quick")
+    scales = ("he",) if preset == "quick" else ("he", "pytorch")
+    return Config(smooth, texture, networks, width, adam_steps, gd_steps, seeds, preset != "quick", scales)
 
 
 def parts(config: Config) -> list[Part]:
@@ -74,6 +77,12 @@ def parts(config: Config) -> list[Part]:
                 for optimizer in ("gd", "adam"):
                     if (architecture, optimizer) != (auto, "adam"):
                         found.append(_part(config, picture, architecture, source, optimizer, 0))
+    for scale in config.scales[1:]:
+        for architecture in config.architectures:
+            for source in _INPUTS:
+                for optimizer in ("adam", "gd"):
+                    scaled = f"{architecture},weight_std={scale}"
+                    found.append(_part(config, config.smooth[0], scaled, source, optimizer, 0))
     return found
 
 
@@ -87,11 +96,14 @@ def _part(config: Config, picture: Picture, architecture: str, source: str, opti
         width=config.width,
         steps=config.gd_steps if gd else config.adam_steps,
         seed=seed,
-        step_size=config.step_size if gd else None,
+        # train knows which step small initial weights bear
+        step_size=config.step_size if gd and "weight_std" not in architecture else None,
         learning_rate=None if gd else config.learning_rate,
         keep_output=seed == 0 and picture.noise_seed == 0 and (architecture.partition(":")[0], optimizer) in _SHOWN,
     )
+    scale = architecture.partition("weight_std=")[2]
     name = f"{network_name(architecture)} by {LABELS[optimizer]} from {LABELS[source]}, {picture.name}, "
+    name += f"{scale} weights, " if scale else ""
     return Part(name + f"noise {picture.noise_seed}, seed {seed}", training, settings)
 
 
@@ -204,6 +216,16 @@ def cell(results: Results, architecture: str, source: str, optimizer: str) -> tu
     return float(np.mean([run["psnr"][-1] for run in found])), float(np.mean([best(run) for run in found]))
 
 
+def _scaled(results: Results, architecture: str, source: str, optimizer: str) -> list[Measured]:
+    """The runs with other initial weights."""
+    name = results.config["smooth"][0]["name"]
+    return [
+        run
+        for run in results.select("training", name=name, input=source, optimizer=optimizer)
+        if setting(run, "architecture").startswith(f"{architecture},weight_std=")
+    ]
+
+
 def draw(results: Results, folder: Path) -> list[str]:
     """The numbers beside the poster's, PSNR over the steps of the autoencoder by Adam, and some estimates."""
     config = results.config
@@ -226,6 +248,14 @@ def draw(results: Results, folder: Path) -> list[str]:
                 axis.axvline(
                     float(simple["nlm"]), color=SEQUENCE[index], ls=":", lw=1, label=f"{name}, non-local means"
                 )
+            scaled = [
+                (run, place)
+                for (o, a), place in zip(rows, places, strict=True)
+                for run in _scaled(results, a, source, o)
+            ]
+            if scaled:
+                axis.plot([best(run) for run, _ in scaled], [place for _, place in scaled], "x", color=BLACK, ms=5,
+                          label="smooth, PyTorch's weights, best step")  # fmt: skip
             poster = [POSTER_PSNR.get((source, o, a.partition(":")[0]), np.nan) for o, a in rows]
             axis.plot(poster, places, "D", color=GREY, mfc="none", label="poster, House 256x256")
             axis.set_title(f"from {LABELS[source]}", color=BLACK)
