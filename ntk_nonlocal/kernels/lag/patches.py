@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from ntk_nonlocal.architecture import Conv, Nonlinearity, Serial
+from ntk_nonlocal.architecture import Conv, Nonlinearity, Path, Serial
 
 from .axes import box_image
 from .duals import dual
@@ -27,8 +27,8 @@ def has_patches(architecture: Serial) -> bool:
     if len(architecture.layers) != 3:
         return False
     first, middle, last = architecture.layers
-    pointwise = isinstance(middle, Nonlinearity)
-    return pointwise and isinstance(first, Conv) and isinstance(last, Conv) and last.kernel_size == 1
+    has_dual = isinstance(middle, Nonlinearity) and dual.dispatch(type(middle)) is not dual.dispatch(object)
+    return has_dual and isinstance(first, Conv) and isinstance(last, Conv) and last.kernel_size == 1
 
 
 def patches_are_cheaper(architecture: Serial, image: Array, pairs: int, count: int) -> bool:
@@ -48,7 +48,7 @@ def patch_rows(
     *,
     architecture: Serial,
     kind: str,
-    weights: tuple[tuple[str, tuple[float, float]], ...],
+    weights: tuple[tuple[Path, tuple[float, float]], ...],
     window: int | None,
 ) -> Array:
     """The rows of the given pixels, (number of pixels, H W)."""
@@ -84,9 +84,9 @@ def patch_rows(
     output = last.std**2 * covariance(hidden.variance, hidden.difference) + last.bias_std**2
     if kind == "ntk":
         factors = dict(weights)
-        weight, bias = factors.get("layer 0", (1.0, 1.0))
+        weight, bias = factors.get(Path("layer 0"), (1.0, 1.0))
         below = weight * covariance(variance, distance) + (bias - weight) * first.bias_std**2
-        weight, bias = factors.get("layer 2", (1.0, 1.0))
+        weight, bias = factors.get(Path("layer 2"), (1.0, 1.0))
         own = weight * output + (bias - weight) * last.bias_std**2
         output = own + last.std**2 * below * hidden.derivative
     if window is not None:

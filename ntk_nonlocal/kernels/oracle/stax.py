@@ -26,15 +26,18 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ntk_nonlocal.architecture import (
+    Chain,
     Concat,
     Conv,
     Downsample,
     Erf,
     Layer,
     LeakyRelu,
+    Path,
+    Pointwise,
     Rbf,
     Relu,
-    Serial,
+    Signal,
     Sum,
     Upsample,
     as_serial,
@@ -53,6 +56,8 @@ Triple = tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]
 # Peak memory over that of the largest covariance, measured on convolutional networks and autoencoders.
 _COPIES_EAGER = 16
 _COPIES_JIT = 9
+# Points a side of its quadrature for a function of the user's own.
+_QUADRATURE = 40
 
 
 def to_stax(architecture: Layer, width: int = 256, out_channels: int = 1) -> Triple:
@@ -79,7 +84,7 @@ def to_stax(architecture: Layer, width: int = 256, out_channels: int = 1) -> Tri
         whole(name, value, 1)
     serial = as_serial(architecture)
     channels = {conv.position: int(out_channels if conv.is_output else width) for conv in convolutions(serial)}
-    return stax_rule(serial, Place("", channels))
+    return stax_rule(serial, Place(Path(), channels))
 
 
 def exact_kernel(
@@ -157,18 +162,23 @@ def _check_memory(function: Callable[[Array], Array], x: Array, copies: int) -> 
 class Place:
     """Where a layer stands: its position as in error messages, and the channels of every convolution by position."""
 
-    position: str
-    channels_by_position: dict[str, int]
-
-    def inside(self, label: Literal["layer", "branch"], index: int) -> Place:
-        """The place of the ``index``-th layer or branch of a layer that stands here."""
-        name = f"{label} {index}"
-        return Place(f"{self.position}, {name}" if self.position else name, self.channels_by_position)
+    position: Path
+    channels_by_position: dict[Path, int]
 
     @property
     def channels(self) -> int:
         """Channels that a convolution here gives."""
         return self.channels_by_position[self.position]
+
+    def children(self, layer: Layer) -> list[Triple]:
+        """The triples of the layers that a container at this place is made of."""
+        inside = layer.inside(Signal(), self.position)
+        return [stax_rule(child, Place(where, self.channels_by_position)) for child, where, _ in inside]
+
+    def branches(self, layer: Layer, fan_in: Triple) -> Triple:
+        """The triple of a container at this place whose branches have one input, and are joined by ``fan_in``."""
+        stax, triples = neural_tangents.stax(), self.children(layer)
+        return stax.serial(stax.FanOut(len(triples)), stax.parallel(*triples), fan_in)
 
 
 @singledispatch
@@ -181,28 +191,19 @@ def stax_rule(layer: Layer, place: Place) -> Triple:
 
 
 @stax_rule.register
-def _(layer: Serial, place: Place) -> Triple:
+def _(layer: Chain, place: Place) -> Triple:
     stax = neural_tangents.stax()
-    if not layer.layers:
-        return stax.Identity()
-    triples = [stax_rule(inner, place.inside("layer", index)) for index, inner in enumerate(layer.layers)]
-    return stax.serial(*triples)
+    return stax.serial(*place.children(layer)) if layer.children else stax.Identity()
 
 
 @stax_rule.register
 def _(layer: Concat, place: Place) -> Triple:
-    return _branches(layer.branches, place, neural_tangents.stax().FanInConcat(-1))
+    return place.branches(layer, neural_tangents.stax().FanInConcat(-1))
 
 
 @stax_rule.register
 def _(layer: Sum, place: Place) -> Triple:
-    return _branches(layer.branches, place, neural_tangents.stax().FanInSum())
-
-
-def _branches(branches: tuple[Layer, ...], place: Place, fan_in: Triple) -> Triple:
-    stax = neural_tangents.stax()
-    triples = [stax_rule(branch, place.inside("branch", index)) for index, branch in enumerate(branches)]
-    return stax.serial(stax.FanOut(len(triples)), stax.parallel(*triples), fan_in)
+    return place.branches(layer, neural_tangents.stax().FanInSum())
 
 
 @stax_rule.register
@@ -238,6 +239,14 @@ def _(layer: Rbf, place: Place) -> Triple:
 
 
 @stax_rule.register
+def _(layer: Pointwise, place: Place) -> Triple:
+    """Its kernel is by quadrature in two dimensions (of so many points a side), for smooth functions."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that it is by quadrature, and that JAX differentiates it
+        return neural_tangents.stax().ElementwiseNumerical(layer, _QUADRATURE, layer.derivative)
+
+
+@stax_rule.register
 def _(layer: Downsample, place: Place) -> Triple:
     stax, factor = neural_tangents.stax(), layer.factor
     if layer.method == "average":
@@ -257,7 +266,7 @@ def _(layer: Downsample, place: Place) -> Triple:
             ntk=keep(kernel.ntk, 2),
         )
 
-    return _linear_layer(lambda x: x[:, ::factor, ::factor], change)
+    return linear_layer(lambda x: x[:, ::factor, ::factor], change)
 
 
 @stax_rule.register
@@ -272,10 +281,10 @@ def _(layer: Upsample, place: Place) -> Triple:
         upright = kernel.reverse() if kernel.is_reversed else kernel
         return resize(kernel.shape1)[2](upright)
 
-    return _linear_layer(lambda x: resize(x.shape)[1]((), x), change)
+    return linear_layer(lambda x: resize(x.shape)[1]((), x), change)
 
 
-def _linear_layer(resample: Callable[[Array], Array], change: Callable[[Any], Any]) -> Triple:
+def linear_layer(resample: Callable[[Array], Array], change: Callable[[Any], Any]) -> Triple:
     """A layer without weights: ``resample`` acts on images (N, H, W, C), ``change`` on full spatial kernels."""
     stax = neural_tangents.stax()
 
