@@ -1,6 +1,6 @@
 from .containers import Branches, Chain, Concat, Serial, Sum
 from .layer import ArchitectureError, Layer, Nonlinearity, Path, Signal
-from .layers import Conv, Downsample, Erf, LeakyRelu, Rbf, Relu, Upsample
+from .layers import Conv, Downsample, Erf, LeakyRelu, Normalize, Rbf, Relu, Upsample
 from .named import NAMED, autoencoder, cnn, parse_architecture, unet, vanilla_cnn
 from .pointwise import Pointwise
 from .validation import PlacedConv, as_serial, check_network, convolutions, divisor, output_signal
@@ -18,6 +18,7 @@ __all__ = [
     "Layer",
     "LeakyRelu",
     "Nonlinearity",
+    "Normalize",
     "Path",
     "Placed",
     "PlacedConv",

@@ -167,4 +167,10 @@ class Sum(Branches):
         self.propagate(Signal(), Path("Sum"))
 
     def join(self, ends: list[Signal], position: Path) -> Signal:
-        return replace(ends[0], state="gaussian", channels=1)
+        if len({end.channels for end in ends} - {None}) > 1:
+            counts = ", ".join(str(end.channels) for end in ends)
+            raise ArchitectureError(
+                f"{position}: the branches of Sum have different numbers of channels ({counts} times the width); give "
+                "their last Conv the same channels"
+            )
+        return replace(ends[0], state="gaussian")

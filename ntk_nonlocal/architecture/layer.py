@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import ClassVar, Literal
 
-State = Literal["unknown", "raw", "gaussian", "activated"]
+State = Literal["unknown", "raw", "gaussian", "normalized", "activated"]
 
 
 @dataclass(frozen=True)
@@ -21,15 +21,15 @@ class Signal:
     """What validation knows of the values between two layers.
 
     ``state`` is "raw" for the network input, "gaussian" for the outputs of convolutions (Gaussian in the limit
-    of infinite width), "activated" for everything else inside the network, and "unknown" while a block is
-    validated on its own. ``scale`` is the resolution relative to the input of the block, ``channels`` counts
-    in multiples of the width (None where the block's input is unknown), and ``size`` is (H, W) where an
-    image size is given.
+    of infinite width), "normalized" behind a Normalize (Gaussian too), "activated" for everything else inside the
+    network, and "unknown" while a block is validated on its own. ``scale`` is the resolution relative to the input of
+    the block, ``channels`` counts in multiples of the width (None where the block's input is unknown), and ``size`` is
+    (H, W) where an image size is given.
     """
 
     state: State = "unknown"
     scale: Fraction = Fraction(1)
-    channels: int | None = None
+    channels: float | None = None
     size: tuple[int, int] | None = None
 
 

@@ -36,7 +36,7 @@ def _weight_std(value: object) -> WeightStd:
 
 @dataclass(frozen=True, repr=False)
 class Conv(Layer):
-    """Convolution with an odd ``kernel_size`` x ``kernel_size`` filter, stride 1, same size.
+    """Convolution with an odd ``kernel_size`` x ``kernel_size`` filter, of the same size (divided by ``stride``).
 
     Weights have variance weight_std^2 / fan-in, biases bias_std^2. In the limit its covariance is
     weight_std^2 times the average over the filter's offsets of the input covariance, plus bias_std^2
@@ -46,12 +46,19 @@ class Conv(Layer):
     ``weight_std`` is a number (normal weights), "he" (sqrt(2), He et al. 2015) or "pytorch" (sqrt(1/3), uniform,
     what PyTorch's convolutions start from). Kernels know the variance alone. A layer of uniform weights that reads the
     network input, whose fan-in does not grow, is only nearly Gaussian.
+
+    ``dilation`` is the distance of the pixels that the filter reads. ``stride`` keeps every stride-th row and column,
+    from the first one on: as ``Downsample(stride, "stride")`` behind it. ``channels`` is how many there are, as a share
+    of the width (4 / 128 for a narrow skip); the last convolutions give the network's output channels whatever it says.
     """
 
     kernel_size: int
     weight_std: WeightStd = SQRT2
     bias_std: float = 0.0
     padding: Literal["zero", "circular"] = "zero"
+    dilation: int = 1
+    stride: int = 1
+    channels: float = 1
 
     def __post_init__(self) -> None:
         size = whole("Conv: kernel_size", self.kernel_size, 1)
@@ -61,6 +68,20 @@ class Conv(Layer):
         object.__setattr__(self, "weight_std", _weight_std(self.weight_std))
         object.__setattr__(self, "bias_std", _real(self.bias_std, 0.0, "Conv: bias_std"))
         choice("Conv: padding", self.padding, ("zero", "circular"))
+        object.__setattr__(self, "dilation", whole("Conv: dilation", self.dilation, 1))
+        object.__setattr__(self, "stride", whole("Conv: stride", self.stride, 1))
+        channels = _real(self.channels, 0.0, "Conv: channels, a share of the width,", exclusive=True)
+        object.__setattr__(self, "channels", 1 if channels == 1 else channels)
+
+    @property
+    def reach(self) -> int:
+        """How far its outermost pixels are from its centre."""
+        return self.dilation * (self.kernel_size // 2)
+
+    @property
+    def stages(self) -> tuple[Conv, Downsample]:
+        """A convolution with a stride as one without, and what keeps every stride-th pixel."""
+        return replace(self, stride=1), Downsample(self.stride, "stride")
 
     @property
     def std(self) -> float:
@@ -77,12 +98,14 @@ class Conv(Layer):
         return True
 
     def propagate(self, signal: Signal, position: Path) -> Signal:
-        if self.padding == "circular" and signal.size is not None and min(signal.size) < self.kernel_size:
+        extent = 2 * self.reach + 1
+        if self.padding == "circular" and signal.size is not None and min(signal.size) < extent:
             raise ArchitectureError(
-                f"{position}: {self!r} with circular padding needs at least {self.kernel_size}x{self.kernel_size} "
+                f"{position}: {self!r} with circular padding needs at least {extent}x{extent} "
                 f"pixels, got {signal.size[0]}x{signal.size[1]}; use a larger image, a smaller filter or zero padding"
             )
-        return replace(signal, state="gaussian", channels=1)
+        behind = replace(signal, state="gaussian", channels=self.channels)
+        return behind if self.stride == 1 else _coarser(self, self.stride, behind, position)
 
 
 @dataclass(frozen=True, repr=False)
@@ -131,31 +154,65 @@ class Downsample(Layer):
         choice("Downsample: method", self.method, ("average", "stride"))
 
     def propagate(self, signal: Signal, position: Path) -> Signal:
-        size = signal.size
-        if size is not None:
-            if size[0] % self.factor or size[1] % self.factor:
-                raise ArchitectureError(
-                    f"{position}: {self!r} needs a height and width divisible by {self.factor}, "
-                    f"got {size[0]}x{size[1]} there; crop or pad the image"
-                )
-            size = (size[0] // self.factor, size[1] // self.factor)
-        return replace(signal, scale=signal.scale / self.factor, size=size)
+        return _coarser(self, self.factor, signal, position)
+
+
+def _coarser(layer: Layer, factor: int, signal: Signal, position: Path) -> Signal:
+    size = signal.size
+    if size is not None:
+        if size[0] % factor or size[1] % factor:
+            raise ArchitectureError(
+                f"{position}: {layer!r} needs a height and width divisible by {factor}, "
+                f"got {size[0]}x{size[1]} there; crop or pad the image"
+            )
+        size = (size[0] // factor, size[1] // factor)
+    return replace(signal, scale=signal.scale / factor, size=size)
 
 
 @dataclass(frozen=True, repr=False)
 class Upsample(Layer):
-    """Higher resolution by an integer factor: "bilinear" between pixel centres (half-pixel grid, edges repeated) or
-    "nearest" (every pixel repeated)."""
+    """Higher resolution by an integer factor: "bilinear" between pixel centres (half-pixel grid, edges repeated),
+    "nearest" (every pixel repeated) or "zero" (every pixel followed by zeros in both directions: with a Conv behind it
+    a transposed convolution)."""
 
     factor: int = 2
-    method: Literal["bilinear", "nearest"] = "bilinear"
+    method: Literal["bilinear", "nearest", "zero"] = "bilinear"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "factor", whole("Upsample: factor", self.factor, 2))
-        choice("Upsample: method", self.method, ("bilinear", "nearest"))
+        choice("Upsample: method", self.method, ("bilinear", "nearest", "zero"))
 
     def propagate(self, signal: Signal, position: Path) -> Signal:
         size = signal.size
         if size is not None:
             size = (size[0] * self.factor, size[1] * self.factor)
         return replace(signal, scale=signal.scale * self.factor, size=size)
+
+
+@dataclass(frozen=True, repr=False)
+class Normalize(Layer):
+    """Every pixel divided by the standard deviation of its channels, their mean taken off: (x - mean) / sqrt(var +
+    epsilon), LayerNorm over the channels without weights of its own.
+
+    Behind a Conv or Sum the channels have the mean zero in the limit, and the variance is the pixel's: covariance
+    S / sqrt((q_i + epsilon) (q_j + epsilon)), and the tangent kernel likewise. Behind a nonlinearity their mean counts
+    as well, which the covariance of pixels does not tell; it is refused there, and behind the last convolution, whose
+    channels stay few.
+    """
+
+    epsilon: float = 1e-6
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "epsilon", _real(self.epsilon, 0.0, "Normalize: epsilon", exclusive=True))
+
+    def propagate(self, signal: Signal, position: Path) -> Signal:
+        if signal.state == "activated":
+            raise ArchitectureError(
+                f"{position}: {self!r} behind a nonlinearity or a Concat has no limit that follows from covariances "
+                "alone, for the mean over the channels counts; put it behind a Conv or a Sum"
+            )
+        if signal.state == "raw":
+            raise ArchitectureError(
+                f"{position}: {self!r} is applied to the network input, whose channels are few; put a Conv in front"
+            )
+        return replace(signal, state="normalized")

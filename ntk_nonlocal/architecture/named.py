@@ -18,7 +18,7 @@ from .layer import Layer
 from .layers import WEIGHT_STDS, Conv, Downsample, Relu, Upsample, WeightStd
 
 DownMethod = Literal["average", "stride"]
-UpMethod = Literal["bilinear", "nearest"]
+UpMethod = Literal["bilinear", "nearest", "zero"]
 
 _MOST_LAYERS = 1000
 _MOST_LEVELS = 20  # an image of a million pixels a side

@@ -35,7 +35,7 @@ class PlacedConv:
 
     conv: Conv
     position: Path
-    fan_in_width: int | None
+    fan_in_width: float | None
     is_output: bool
 
 

@@ -46,6 +46,7 @@ from ntk_nonlocal.architecture import (
     Layer,
     LeakyRelu,
     Nonlinearity,
+    Normalize,
     Path,
     Pointwise,
     Rbf,
@@ -310,11 +311,10 @@ class Place:
         """``join`` of what the layers of a container at this place make of its input."""
         return _Container(layer, self, join, name=self.name)
 
-    @property
-    def channels(self) -> int:
-        """Channels that a convolution here gives: the width, or the network's output channels."""
+    def channels_of(self, conv: Conv) -> int:
+        """Channels that a convolution here gives: its share of the width, or the network's output channels."""
         is_output = self.position in _output_positions(self.network.architecture)
-        return self.network.out_channels if is_output else self.network.width
+        return self.network.out_channels if is_output else max(1, round(conv.channels * self.network.width))
 
 
 Rule = Callable[[Array], Array]
@@ -369,10 +369,17 @@ class _Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        size, channels = self.conv.kernel_size, self.place.channels
+        size, channels = self.conv.kernel_size, self.place.channels_of(self.conv)
         weight_scale = self.conv.std / math.sqrt(size**2 * x.shape[-1])
         kernel = self._scaled("kernel", (size, size, x.shape[-1], channels), weight_scale, x, self.conv.uniform)
-        y = convolve(x, kernel, self.conv.padding, reverse_mode=self.place.reverse_mode)
+        y = convolve(
+            x,
+            kernel,
+            self.conv.padding,
+            dilation=self.conv.dilation,
+            stride=self.conv.stride,
+            reverse_mode=self.place.reverse_mode,
+        )
         return y + self._scaled("bias", (channels,), self.conv.bias_std, x) if self.conv.bias_std > 0 else y
 
     def _scaled(self, name: str, shape: tuple[int, ...], scale: float, x: Array, uniform: bool = False) -> Array:
@@ -439,6 +446,15 @@ def _(layer: Pointwise, place: Place) -> Rule:
 
 
 @flax_rule.register
+def _(layer: Normalize, place: Place) -> Rule:
+    def normalize(x: Array) -> Array:
+        centred = x - x.mean(-1, keepdims=True)
+        return centred * lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + layer.epsilon)
+
+    return normalize
+
+
+@flax_rule.register
 def _(layer: Downsample, place: Place) -> Rule:
     factor = layer.factor
     if layer.method == "stride":
@@ -449,6 +465,10 @@ def _(layer: Downsample, place: Place) -> Rule:
 @flax_rule.register
 def _(layer: Upsample, place: Place) -> Rule:
     factor = layer.factor
+    if layer.method == "zero":
+        return lambda x: (
+            jnp.zeros((x.shape[0] * factor, x.shape[1] * factor, x.shape[2]), x.dtype).at[::factor, ::factor].set(x)
+        )
     if layer.method == "nearest":
         return lambda x: jnp.repeat(jnp.repeat(x, factor, axis=0), factor, axis=1)
     return lambda x: jax.image.resize(x, (x.shape[0] * factor, x.shape[1] * factor, x.shape[2]), "bilinear")

@@ -203,7 +203,7 @@ def test_every_branch_of_a_last_sum_gives_the_output() -> None:
         (lambda: Rbf(0), "Rbf: gamma must be above 0, got 0"),
         (lambda: Downsample(1), "Downsample: factor must be an integer of at least 2, got 1"),
         (lambda: Downsample(method="max"), "Downsample: method must be one of 'average', 'stride', got 'max'"),
-        (lambda: Upsample(2, "cubic"), "Upsample: method must be one of 'bilinear', 'nearest', got 'cubic'"),
+        (lambda: Upsample(2, "cubic"), "Upsample: method must be one of 'bilinear', 'nearest', 'zero', got 'cubic'"),
         (lambda: Concat(Conv(3)), "Concat needs at least two branches, got 1"),
         (lambda: Sum(), "Sum needs at least two branches, got 0"),
         (lambda: cnn(0), "cnn: depth must be an integer of at least 1 and at most 1000, got 0"),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
-from ntk_nonlocal.architecture import Chain, Downsample, Layer, Path, Signal
+from ntk_nonlocal.architecture import Chain, Conv, Layer, Path, Signal
 from ntk_nonlocal.memory import available_memory
 
-from .demand import Extent, Lags, needed, wanted_inside
+from .demand import Extent, Lags, lowers, needed, wanted_inside
 from .slices import margin_of
 from .stores import Way, path_extents, paths, store_elements
 
@@ -64,6 +64,9 @@ def layer_elements(
     def visit(layer: Layer, extent: Extent, before: Signal, position: Path) -> Iterator[int]:
         children = list(layer.inside(before, position))
         if not children:
+            if isinstance(layer, Conv) and layer.stride > 1 and not stored:
+                plain, keep = layer.stages
+                yield from visit(plain, needed(keep, extent), before, position)
             size_behind = layer.propagate(before, position).size
             assert size_behind is not None
             yield count(extent, size_behind)
@@ -79,9 +82,9 @@ def layer_elements(
 
 
 def _last_store(layer: Layer) -> int:
-    """Index of the last of layers that follow one another which is a Downsample or holds one, -1 where none does."""
+    """Index of the last of layers that follow one another which lowers the resolution itself or inside, else -1."""
     children = layer.children if isinstance(layer, Chain) else ()
-    stored = (i for i, child in enumerate(children) if isinstance(child, Downsample) or _last_store(child) >= 0)
+    stored = (i for i, child in enumerate(children) if lowers(child) or _last_store(child) >= 0)
     return max(stored, default=-1)
 
 

@@ -102,17 +102,19 @@ def needed(layer: Layer, extent: Extent) -> Extent:
 
 @needed.register
 def _(layer: Conv, extent: Extent) -> Extent:
-    radius = layer.kernel_size // 2
-    if radius == 0:
+    if layer.stride > 1:
+        plain, keep = layer.stages
+        return needed(plain, needed(keep, extent))
+    if layer.reach == 0:
         return extent
-    pad = computed_pad(layer, extent) + radius
+    pad = computed_pad(layer, extent) + layer.reach
     return replace(extent, pad=pad, padding=layer.padding)
 
 
 def computed_pad(layer: Conv, extent: Extent) -> int:
     """How far beyond the edges a convolution computes its output: as far as is wanted, or only up to the edges."""
-    radius = layer.kernel_size // 2
-    if radius and (extent.padding not in (None, layer.padding) or extent.pad + radius > _LARGEST_PAD):
+    reach = layer.reach
+    if reach and (extent.padding not in (None, layer.padding) or extent.pad + reach > _LARGEST_PAD):
         return 0
     return extent.pad
 
@@ -141,13 +143,18 @@ def _(layer: Upsample, extent: Extent) -> Extent:
     def coarser(lags: Lags) -> Lags:
         here = lags.contiguous()
         top = here.high + here._slack(factor)
-        if layer.method == "nearest":
+        if layer.method != "bilinear":
             low, high = here.low // factor, (top + factor - 1) // factor
         else:
             low, high = here.low // factor - 1, -(-top // factor) + 1
         return replace(here, scale=here.scale / factor, low=low, count=high - low + 1)
 
     return extent.lags(coarser)
+
+
+def lowers(layer: Layer) -> bool:
+    """Whether the kernel behind a layer is at a lower resolution, and so may be stored."""
+    return isinstance(layer, Downsample) or (isinstance(layer, Conv) and layer.stride > 1)
 
 
 @singledispatch

@@ -28,7 +28,8 @@ def has_patches(architecture: Serial) -> bool:
         return False
     first, middle, last = architecture.layers
     has_dual = isinstance(middle, Nonlinearity) and dual.dispatch(type(middle)) is not dual.dispatch(object)
-    return has_dual and isinstance(first, Conv) and isinstance(last, Conv) and last.kernel_size == 1
+    convs = isinstance(first, Conv) and isinstance(last, Conv) and last.kernel_size == first.stride == last.stride == 1
+    return has_dual and convs
 
 
 def patches_are_cheaper(architecture: Serial, image: Array, pairs: int, count: int) -> bool:
@@ -55,13 +56,13 @@ def patch_rows(
     first, middle, last = architecture.layers
     assert isinstance(first, Conv) and isinstance(middle, Nonlinearity) and isinstance(last, Conv)
     height, width, channels = image.shape
-    radius, size = first.kernel_size // 2, first.kernel_size
+    reach, size = first.reach, first.kernel_size
     y, x = pixels // width, pixels % width
     mode = "wrap" if first.padding == "circular" else "constant"
-    padded = jnp.pad(image, [(radius, radius), (radius, radius), (0, 0)], mode=mode)
+    padded = jnp.pad(image, [(reach, reach), (reach, reach), (0, 0)], mode=mode)
 
     def add(index: Array, total: Array) -> Array:
-        down, right = index // size, index % size
+        down, right = first.dilation * (index // size), first.dilation * (index % size)
         window = lax.dynamic_slice(padded, (down, right, 0), (height, width, channels))
         own = padded[y + down, x + right]
         for channel in range(channels):

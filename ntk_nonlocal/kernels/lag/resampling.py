@@ -11,7 +11,7 @@ from jax import Array
 from ntk_nonlocal.architecture import Downsample, Layer, Path, Upsample
 
 from .axes import resample_image
-from .demand import Extent
+from .demand import Extent, lowers
 from .slices import Plan, Slices, diagonal_of, lag_rule
 
 
@@ -35,6 +35,8 @@ def _(layer: Downsample | Upsample, slices: Slices, position: Path, plan: Plan, 
     result = slices.map(
         resample, rows=rows, columns=columns, signal=signal, pad=extent.pad, padding=extent.padding, bordered=False
     )
+    if isinstance(layer, Upsample) and layer.method == "zero":
+        return _between_zeros(layer, slices, result, extent.pad)
     if plan.find_corrections:
         plan.corrections[position] = diagonal_of(result.difference, result)
     correction = plan.corrections[position]
@@ -50,9 +52,19 @@ def _(layer: Downsample | Upsample, slices: Slices, position: Path, plan: Plan, 
     return replace(result, difference=difference, variance=variance)
 
 
+def _between_zeros(layer: Upsample, before: Slices, after: Slices, pad: int) -> Slices:
+    """With D as it was where both pixels have a value, and half the variance of the one that has where one has none."""
+    variance = resample_image(before.variance, layer)
+    after = replace(after, variance=variance)
+    left, right = after.pair(variance)
+    rows, columns = (axis.on_grid(layer.factor, pad) for axis in (after.rows, after.columns))
+    both = jnp.asarray(rows)[:, :, None, None] & columns
+    return replace(after, difference=jnp.where(both, after.difference, 0.5 * (left + right)))
+
+
 def needs_correction(layer: Layer) -> bool:
     """Whether this is a layer of a kind that corrections belong to."""
-    return isinstance(layer, Downsample | Upsample)
+    return lowers(layer) or isinstance(layer, Upsample)
 
 
 def fetched(layer: Downsample, slices: Slices, position: Path, plan: Plan, extent: Extent) -> Slices:

@@ -23,7 +23,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
 from ntk_nonlocal.architecture import (
     ArchitectureError,
@@ -33,6 +33,7 @@ from ntk_nonlocal.architecture import (
     Conv,
     Layer,
     Nonlinearity,
+    Normalize,
     Path,
     Signal,
     Sum,
@@ -42,7 +43,7 @@ from ntk_nonlocal.xla import computed_once
 
 from .axes import Axis, DenseAxis, LagAxis, box_image, box_sum, change_padding
 from .demand import Extent, Lags, computed_pad, needed, wanted_inside
-from .duals import Dual, PairOf, dual
+from .duals import Dual, PairOf, dual, root_and_inverse
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,6 +221,10 @@ def nonlinear_slices(
 
 @lag_rule.register
 def _(layer: Conv, slices: Slices, position: Path, plan: Plan, extent: Extent) -> Slices:
+    if layer.stride > 1:
+        plain, keep = layer.stages
+        slices = lag_rule(plain, slices, position, plan, needed(keep, extent))
+        return lag_rule(keep, slices, position, plan, extent)
     radius = layer.kernel_size // 2
     scale = layer.std**2 / layer.kernel_size**2
     variance = layer.std**2 * box_image(slices.variance, layer) + layer.bias_std**2
@@ -232,11 +237,11 @@ def _(layer: Conv, slices: Slices, position: Path, plan: Plan, extent: Extent) -
         along_columns = slices.columns.position_axes(2)
 
         def rows_first(before: Slices) -> Slices:
-            return before.map(lambda values: box_sum(values, along_rows, radius))
+            return before.map(lambda values: box_sum(values, along_rows, radius, layer.dilation))
 
         # a small window's sum is faster in one go than through the memory twice
         slices = rows_first(slices) if radius == 1 else separate(slices, rows_first, plan)
-        slices = slices.map(lambda values: box_sum(values, along_columns, radius))
+        slices = slices.map(lambda values: box_sum(values, along_columns, radius, layer.dilation))
     result = slices.map(lambda values: values * jnp.asarray(scale, values.dtype))
     result = replace(result, variance=variance, signal=signal, pad=pad, bordered=False)
     if plan.tangent:
@@ -256,6 +261,31 @@ def chain_slices(layer: Chain, slices: Slices, position: Path, plan: Plan, exten
     for (child, where, _), behind in zip(children, wanted_inside(layer, extent), strict=True):
         slices = lag_rule(child, slices, where, plan, behind)
     return slices
+
+
+@lag_rule.register
+def _(layer: Normalize, slices: Slices, position: Path, plan: Plan, extent: Extent) -> Slices:
+    """With r = 1 / sqrt(q + epsilon): S' = r_i r_j S, and D' = (sqrt(q_i) r_i - sqrt(q_j) r_j)^2 / 2 + r_i r_j
+    (sqrt(q_i q_j) - S), a sum of terms that are not negative."""
+    signal = layer.propagate(slices.signal, position)
+    variance = slices.variance / (slices.variance + layer.epsilon)
+
+    def step(before: Slices) -> Slices:
+        left, right = before.pair(before.variance)
+        inverse_i, inverse_j = (lax.rsqrt(end + layer.epsilon) for end in (left, right))
+        (root_i, _), (root_j, _) = (root_and_inverse(end) for end in (left, right))
+        gap = before.difference - 0.5 * jnp.square(root_i - root_j)
+        rounding = 4 * float(np.finfo(np.dtype(gap.dtype)).eps)
+        gap = jnp.where(gap > rounding * before.difference, gap, 0)
+        scale = inverse_i * inverse_j
+        difference = 0.5 * jnp.square(root_i * inverse_i - root_j * inverse_j) + scale * gap
+        tangent = None if before.tangent is None else scale * before.tangent
+        after = replace(
+            before, difference=difference, tangent=tangent, variance=variance, signal=signal, bordered=False
+        )
+        return after.border()
+
+    return separate(slices, step, plan)
 
 
 def branch_slices(layer: Branches, slices: Slices, position: Path, plan: Plan, extent: Extent) -> list[Slices]:
@@ -321,7 +351,7 @@ def diagonal_of(values: Array, slices: Slices) -> Array:
 
 def margin_of(architecture: Layer) -> int:
     """The gap that keeps the two halves of a lag apart: the largest radius, and all radii of circular convolutions."""
-    radii = [(item.conv.kernel_size // 2, item.conv.padding) for item in convolutions(architecture)]
+    radii = [(item.conv.reach, item.conv.padding) for item in convolutions(architecture)]
     largest = max((radius for radius, _ in radii), default=0)
     return max(largest, sum(radius for radius, padding in radii if padding == "circular"))
 

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from ntk_nonlocal.architecture import Downsample, Layer, Path, Signal, walk
+from ntk_nonlocal.architecture import Conv, Layer, Path, Signal, walk
 
-from .demand import Extent, Lags, needed
+from .demand import Extent, Lags, lowers, needed
 from .slices import Plan, input_slices, lag_rule
 
 Store = tuple[Array, Array | None]
@@ -24,12 +24,14 @@ Way = list[tuple[Layer, Path]]
 
 
 def paths(architecture: Layer) -> list[Way]:
-    """For every Downsample, in the order of evaluation, the layers on the way to it, each with its position."""
-    return [
-        [*placed.before, (placed.layer, placed.position)]
-        for placed in walk(architecture)
-        if isinstance(placed.layer, Downsample)
-    ]
+    """For every layer that lowers the resolution, in the order of evaluation, the layers on the way to it with their
+    positions; a convolution with a stride counts as one without, and a Downsample."""
+    ways = []
+    for placed in walk(architecture):
+        if lowers(placed.layer):
+            parts = placed.layer.stages if isinstance(placed.layer, Conv) else (placed.layer,)
+            ways.append([*placed.before, *((part, placed.position) for part in parts)])
+    return ways
 
 
 def path_extents(path: Way, lags: Lags) -> list[Extent]:

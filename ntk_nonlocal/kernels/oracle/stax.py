@@ -14,10 +14,12 @@ A layer from outside the package brings its meaning with :data:`stax_rule`::
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import singledispatch
+from fractions import Fraction
+from functools import partial, singledispatch
 from typing import Any, Literal
 
 import jax
@@ -33,6 +35,7 @@ from ntk_nonlocal.architecture import (
     Erf,
     Layer,
     LeakyRelu,
+    Normalize,
     Path,
     Pointwise,
     Rbf,
@@ -58,6 +61,7 @@ _COPIES_EAGER = 16
 _COPIES_JIT = 9
 # Points a side of its quadrature for a function of the user's own.
 _QUADRATURE = 40
+_MOST_PARTS = 2**16
 
 
 def to_stax(architecture: Layer, width: int = 256, out_channels: int = 1) -> Triple:
@@ -83,7 +87,10 @@ def to_stax(architecture: Layer, width: int = 256, out_channels: int = 1) -> Tri
     for name, value in (("width", width), ("out_channels", out_channels)):
         whole(name, value, 1)
     serial = as_serial(architecture)
-    channels = {conv.position: int(out_channels if conv.is_output else width) for conv in convolutions(serial)}
+    channels = {
+        conv.position: int(out_channels) if conv.is_output else max(1, round(conv.conv.channels * width))
+        for conv in convolutions(serial)
+    }
     return stax_rule(serial, Place(Path(), channels))
 
 
@@ -119,7 +126,9 @@ def exact_kernel(
     x = checked_input(network_input)
     image_shape = output_signal(architecture, (x.shape[0], x.shape[1])).size
     assert image_shape is not None  # it was given
-    _, _, kernel_fn = to_stax(architecture, width=1)
+    # so wide that every layer has whole channels, whose numbers weight the branches of a Concat
+    shares = [Fraction(conv.conv.channels).limit_denominator(_MOST_PARTS) for conv in convolutions(architecture)]
+    _, _, kernel_fn = to_stax(architecture, width=math.lcm(*(share.denominator for share in shares)))
 
     def matrix(x: Array) -> Array:
         return _pixel_matrix(kernel_fn(x[None], None, (kind, "is_reversed")), kind, image_shape).astype(x.dtype)
@@ -208,7 +217,10 @@ def _(layer: Sum, place: Place) -> Triple:
 
 @stax_rule.register
 def _(layer: Conv, place: Place) -> Triple:
-    return neural_tangents.stax().Conv(
+    stax = neural_tangents.stax()
+    if layer.dilation > 1 and layer.kernel_size > 1:
+        raise NotImplementedError(f"{place.position}: neural-tangents has no dilated convolution such as {layer!r}")
+    conv = stax.Conv(
         place.channels,
         (layer.kernel_size, layer.kernel_size),
         padding="CIRCULAR" if layer.padding == "circular" else "SAME",
@@ -216,6 +228,12 @@ def _(layer: Conv, place: Place) -> Triple:
         b_std=layer.bias_std or None,
         parameterization="ntk",
     )
+    return conv if layer.stride == 1 else stax.serial(conv, stax_rule(layer.stages[1], place))
+
+
+@stax_rule.register
+def _(layer: Normalize, place: Place) -> Triple:
+    return neural_tangents.stax().LayerNorm(-1, layer.epsilon)
 
 
 @stax_rule.register
@@ -251,27 +269,26 @@ def _(layer: Downsample, place: Place) -> Triple:
     stax, factor = neural_tangents.stax(), layer.factor
     if layer.method == "average":
         return stax.AvgPool((factor, factor), (factor, factor), padding="VALID")
+    every = slice(None, None, factor)
+    return linear_layer(lambda x: x[:, every, every], _on_space(lambda values: values[..., every, every, every, every]))
 
-    def keep(covariance: Array | None, batch_axes: int) -> Array | None:
-        if covariance is None or covariance.ndim == 0:
-            return covariance
-        return covariance[(slice(None),) * batch_axes + (slice(None, None, factor),) * 4]
+
+def _on_space(function: Callable[[Array], Array]) -> Callable[[Any], Any]:
+    """What a function of the last four axes of a covariance, two of rows and two of columns, does to a kernel."""
 
     def change(kernel: Any) -> Any:
-        own = 1 if kernel.diagonal_batch else 2
-        return kernel.replace(
-            cov1=keep(kernel.cov1, own),
-            cov2=keep(kernel.cov2, own),
-            nngp=keep(kernel.nngp, 2),
-            ntk=keep(kernel.ntk, 2),
-        )
+        parts = {name: getattr(kernel, name) for name in ("cov1", "cov2", "nngp", "ntk")}
+        known = {name: part for name, part in parts.items() if part is not None and part.ndim}
+        return kernel.replace(**{name: function(part) for name, part in known.items()})
 
-    return linear_layer(lambda x: x[:, ::factor, ::factor], change)
+    return change
 
 
 @stax_rule.register
 def _(layer: Upsample, place: Place) -> Triple:
     stax, factor, method = neural_tangents.stax(), layer.factor, layer.method
+    if method == "zero":
+        return linear_layer(partial(_spread, factor, (1, 2)), _on_space(partial(_spread, factor, (-4, -3, -2, -1))))
 
     def resize(shape: tuple[int, ...]) -> Triple:
         return stax.ImageResize((-1, factor * shape[1], factor * shape[2], -1), method)
@@ -282,6 +299,15 @@ def _(layer: Upsample, place: Place) -> Triple:
         return resize(kernel.shape1)[2](upright)
 
     return linear_layer(lambda x: resize(x.shape)[1]((), x), change)
+
+
+def _spread(factor: int, axes: tuple[int, ...], values: Array) -> Array:
+    """Zeros behind every entry along the axes."""
+    shape, index = list(values.shape), [slice(None)] * values.ndim
+    for axis in axes:
+        shape[axis] *= factor
+        index[axis] = slice(None, None, factor)
+    return jnp.zeros(shape, values.dtype).at[tuple(index)].set(values)
 
 
 def linear_layer(resample: Callable[[Array], Array], change: Callable[[Any], Any]) -> Triple:
