@@ -1,25 +1,16 @@
-from .layers import (
-    ArchitectureError,
-    Concat,
-    Conv,
-    Downsample,
-    Erf,
-    Layer,
-    LeakyRelu,
-    Nonlinearity,
-    Rbf,
-    Relu,
-    Serial,
-    Signal,
-    Sum,
-    Upsample,
-)
+from .containers import Branches, Chain, Concat, Serial, Sum
+from .layer import ArchitectureError, Layer, Nonlinearity, Path, Signal
+from .layers import Conv, Downsample, Erf, LeakyRelu, Normalize, Rbf, Relu, Upsample
 from .named import NAMED, autoencoder, cnn, parse_architecture, unet, vanilla_cnn
-from .validation import PlacedConv, as_serial, check_network, convolutions, output_signal
+from .pointwise import Pointwise
+from .validation import PlacedConv, as_serial, check_network, convolutions, divisor, output_signal
+from .walk import Placed, walk
 
 __all__ = [
     "NAMED",
     "ArchitectureError",
+    "Branches",
+    "Chain",
     "Concat",
     "Conv",
     "Downsample",
@@ -27,7 +18,11 @@ __all__ = [
     "Layer",
     "LeakyRelu",
     "Nonlinearity",
+    "Normalize",
+    "Path",
+    "Placed",
     "PlacedConv",
+    "Pointwise",
     "Rbf",
     "Relu",
     "Serial",
@@ -39,8 +34,10 @@ __all__ = [
     "check_network",
     "cnn",
     "convolutions",
+    "divisor",
     "output_signal",
     "parse_architecture",
     "unet",
     "vanilla_cnn",
+    "walk",
 ]

@@ -13,10 +13,12 @@ from typing import Any, Literal
 
 from ntk_nonlocal.checks import nearest, whole
 
-from .layers import WEIGHT_STDS, Concat, Conv, Downsample, Layer, Relu, Serial, Upsample, WeightStd
+from .containers import Concat, Serial
+from .layer import Layer
+from .layers import WEIGHT_STDS, Conv, Downsample, Relu, Upsample, WeightStd
 
 DownMethod = Literal["average", "stride"]
-UpMethod = Literal["bilinear", "nearest"]
+UpMethod = Literal["bilinear", "nearest", "zero"]
 
 _MOST_LAYERS = 1000
 _MOST_LEVELS = 20  # an image of a million pixels a side

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass
 
-from .layers import ArchitectureError, Concat, Conv, Layer, Serial, Signal, Sum
+from .containers import Serial
+from .layer import ArchitectureError, Layer, Path, Signal
+from .layers import Conv
+from .walk import walk
 
 
 def output_signal(architecture: Layer, image_size: tuple[int, int]) -> Signal:
@@ -16,7 +19,7 @@ def output_signal(architecture: Layer, image_size: tuple[int, int]) -> Signal:
     """
     if not isinstance(architecture, Layer):
         raise TypeError(f"architecture must be built from layers, such as nnl.cnn(depth=3), got {architecture!r}")
-    return as_serial(architecture).propagate(Signal(state="raw", size=image_size), "")
+    return as_serial(architecture).propagate(Signal(state="raw", size=image_size), Path())
 
 
 def as_serial(architecture: Layer) -> Serial:
@@ -31,41 +34,34 @@ class PlacedConv:
     channels are the network's output."""
 
     conv: Conv
-    position: str
-    fan_in_width: int | None
+    position: Path
+    fan_in_width: float | None
     is_output: bool
 
 
 def convolutions(architecture: Layer) -> tuple[PlacedConv, ...]:
     """All convolutions in the order in which every meaning visits them (depth first, branches left to right)."""
-    return tuple(_walk(as_serial(architecture), Signal(state="raw"), "", True))
+    return tuple(
+        PlacedConv(
+            placed.layer,
+            placed.position,
+            None if placed.signal.state == "raw" else placed.signal.channels,
+            placed.is_output,
+        )
+        for placed in walk(as_serial(architecture))
+        if isinstance(placed.layer, Conv)
+    )
 
 
-def _walk(layer: Layer, signal: Signal, position: str, is_output: bool) -> Iterator[PlacedConv]:
-    if isinstance(layer, Conv):
-        yield PlacedConv(layer, position, None if signal.state == "raw" else signal.channels, is_output)
-    elif isinstance(layer, Serial):
-        last = _last_conv_index(layer)
-        for index, inner in enumerate(layer.layers):
-            where = f"{position}, layer {index}" if position else f"layer {index}"
-            yield from _walk(inner, signal, where, is_output and index == last)
-            signal = inner.propagate(signal, where)
-    elif isinstance(layer, Concat | Sum):
-        for index, branch in enumerate(layer.branches):
-            yield from _walk(branch, signal, f"{position}, branch {index}", is_output and isinstance(layer, Sum))
-
-
-def _last_conv_index(serial: Serial) -> int | None:
-    """Index of the layer whose channels are those of the Serial's output, if it sets them anew."""
-    for index in reversed(range(len(serial.layers))):
-        if isinstance(serial.layers[index], Conv | Sum | Concat):
-            return index
-    return None
+def divisor(architecture: Layer) -> int:
+    """What height and width must be divisible by: the finest image whose every lower resolution has whole pixels."""
+    scales = [placed.layer.propagate(placed.signal, placed.position).scale for placed in walk(as_serial(architecture))]
+    return math.lcm(*(scale.denominator for scale in scales))
 
 
 def check_network(architecture: Layer) -> None:
     """Raises unless the architecture can be a finite network: its output channels come from a Conv (or a Sum)."""
-    signal = as_serial(architecture).propagate(Signal(state="raw"), "")
+    signal = as_serial(architecture).propagate(Signal(state="raw"), Path())
     if signal.state != "gaussian":
         raise ArchitectureError(
             f"the architecture must end in a Conv to have output channels, got {architecture!r}; "

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ntk_nonlocal.architecture import Downsample, Layer, as_serial, autoencoder, output_signal
+from ntk_nonlocal.architecture import Layer, as_serial, autoencoder, divisor, output_signal
 from ntk_nonlocal.networks import noise_input, to_flax, train
 
 Image = NDArray[Any]
@@ -80,7 +80,7 @@ def _pad(image: NDArray[np.float32], body: Layer) -> NDArray[np.float32]:
     Raises:
       ValueError: more than the image itself would have to be added, or the architecture does not fit even then.
     """
-    factor = _coarsest(body)
+    factor = divisor(body)
     extra = [(-length) % factor for length in image.shape[:2]]
     if extra[0] >= image.shape[0] or extra[1] >= image.shape[1]:
         raise ValueError(
@@ -90,14 +90,3 @@ def _pad(image: NDArray[np.float32], body: Layer) -> NDArray[np.float32]:
     padded = np.pad(image, ((0, extra[0]), (0, extra[1]), (0, 0)), mode="symmetric")
     output_signal(body, padded.shape[:2])
     return padded
-
-
-def _coarsest(layer: Layer) -> int:
-    """The largest factor by which a part of the architecture lowers the resolution."""
-    branches = getattr(layer, "branches", ())
-    if branches:
-        return max(_coarsest(branch) for branch in branches)
-    factor = 1
-    for inner in getattr(layer, "layers", ()):
-        factor *= inner.factor if isinstance(inner, Downsample) else _coarsest(inner)
-    return factor

@@ -1,5 +1,5 @@
 from .exact import nngp_kernel, tangent_kernel
-from .lag import Dual, LagKernel, PairOf, WindowKernel, dual, lag_rule
+from .lag import Dual, LagKernel, PairOf, WindowKernel, branch_slices, chain_slices, combine, dual, lag_rule
 from .layers import LayerWeights, check_layer_weights, standard_layer_weights
 from .oracle import exact_kernel, stax_rule, to_stax
 from .windowed import WindowedKernel, windowed_affinity
@@ -11,7 +11,10 @@ __all__ = [
     "PairOf",
     "WindowKernel",
     "WindowedKernel",
+    "branch_slices",
+    "chain_slices",
     "check_layer_weights",
+    "combine",
     "dual",
     "exact_kernel",
     "lag_rule",

@@ -11,17 +11,17 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 
-from ntk_nonlocal.architecture import Concat, Layer, Nonlinearity, Serial, Sum, as_serial, convolutions, output_signal
+from ntk_nonlocal.architecture import Layer, Nonlinearity, Serial, as_serial, convolutions, output_signal, walk
 from ntk_nonlocal.checks import choice, whole
 from ntk_nonlocal.images import checked_input
 from ntk_nonlocal.operators import DenseOperator, LinearOperator
 
 from .lag import budget as memory
+from .lag.corrections import find_corrections
 from .lag.demand import Lags
 from .lag.duals import dual
-from .lag.kernel import Kind, LagKernel, MemoryPlan, Weights, all_values, fill_stores, find_corrections
+from .lag.kernel import Kind, LagKernel, MemoryPlan, Weights, all_values, fill_stores
 from .lag.slices import lag_rule
-from .lag.stores import with_stores
 from .lag.window import WindowKernel, window_fits
 from .layers import LayerWeights, check_layer_weights
 from .oracle import exact_kernel
@@ -122,7 +122,7 @@ def _exact_kernel(architecture: Layer, network_input: ArrayLike, options: _Optio
     assert signal.size is not None
     backend = options.backend
     if backend == "auto":
-        missing = [type(layer).__name__ for layer in _leaves(serial) if not _has_rule(layer)]
+        missing = [type(placed.layer).__name__ for placed in walk(serial) if not _has_rule(placed.layer)]
         backend = "neural-tangents" if missing else "lag"
         why = f"no exact-kernel rule for {', '.join(missing)}" if missing else "all layers covered"
         logger.info("exact %s kernel of %dx%d pixels by backend %r: %s", options.kind, *signal.size, backend, why)
@@ -157,8 +157,7 @@ def _lag_kernel(serial: Serial, image: jax.Array, size: tuple[int, int], options
     store_blocks, stored = (
         memory.plan_stores(serial, input_size, kind, itemsize, budget) if columns is None else ((), 0)
     )
-    evaluated = as_serial(with_stores(serial)) if store_blocks else serial
-    block = memory.choose_block(evaluated, input_size, row_lags, columns, itemsize, budget, stored)
+    block = memory.choose_block(serial, input_size, row_lags, columns, itemsize, budget, stored)
     if mesh is not None and not isinstance(image, jax.core.Tracer):
         image = jax.device_put(np.asarray(image), NamedSharding(mesh, PartitionSpec()))
     corrections = find_corrections(image, serial)
@@ -187,14 +186,6 @@ def _lag_kernel(serial: Serial, image: jax.Array, size: tuple[int, int], options
     if memory_plan == "matrix":
         return DenseOperator(op.as_matrix(), size)
     return op
-
-
-def _leaves(layer: Layer) -> list[Layer]:
-    if isinstance(layer, Serial):
-        return [leaf for inner in layer.layers for leaf in _leaves(inner)]
-    if isinstance(layer, Concat | Sum):
-        return [leaf for branch in layer.branches for leaf in _leaves(branch)]
-    return [layer]
 
 
 def _has_rule(layer: Layer) -> bool:

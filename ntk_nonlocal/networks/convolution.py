@@ -18,25 +18,37 @@ from jax import Array, lax
 _FAR = 4
 
 
-def convolve(x: Array, kernel: Array, padding: str, *, reverse_mode: bool = False) -> Array:
-    """The convolution of an image, (H, W, C) with (k, k, C, D) -> (H, W, D), k odd.
+def convolve(
+    x: Array, kernel: Array, padding: str, *, dilation: int = 1, stride: int = 1, reverse_mode: bool = False
+) -> Array:
+    """The convolution of an image, (H, W, C) with (k, k, C, D) -> (H, W, D), k odd, at every ``stride``-th pixel.
 
     Args:
       x: the image.
       kernel: the filters.
       padding: "zero" or "circular".
+      dilation: the distance of the pixels that a filter reads.
+      stride: of the rows and columns that are kept, the first one among them.
       reverse_mode: ``jax.jvp`` and what is built on it are given up for a faster gradient on the CPU.
     """
-    reach = kernel.shape[0] // 2
+    reach = dilation * (kernel.shape[0] // 2)
     if padding == "circular":
         x, reach = jnp.pad(x, ((reach, reach), (reach, reach), (0, 0)), mode="wrap"), 0
-    return (_reversible if reverse_mode else _plain)(x, kernel, reach)
+    if reverse_mode and dilation == stride == 1:
+        return _reversible(x, kernel, reach)
+    return _plain(x, kernel, reach, dilation, stride)
 
 
-def _plain(x: Array, kernel: Array, padded: int) -> Array:
+def _plain(x: Array, kernel: Array, padded: int, dilation: int = 1, stride: int = 1) -> Array:
     """The convolution, with so many zeros on every side."""
-    sides = [(padded, padded)] * 2
-    return lax.conv_general_dilated(x[None], kernel, (1, 1), sides, dimension_numbers=("NHWC", "HWIO", "NHWC"))[0]
+    return lax.conv_general_dilated(
+        x[None],
+        kernel,
+        (stride, stride),
+        [(padded, padded)] * 2,
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )[0]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))

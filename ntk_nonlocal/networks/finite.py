@@ -25,7 +25,7 @@ Arrays inside the network are (H, W, channels).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial, singledispatch
 from typing import Any, Literal, get_args
@@ -38,6 +38,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from ntk_nonlocal.architecture import (
+    Chain,
     Concat,
     Conv,
     Downsample,
@@ -45,15 +46,20 @@ from ntk_nonlocal.architecture import (
     Layer,
     LeakyRelu,
     Nonlinearity,
+    Normalize,
+    Path,
+    Pointwise,
     Rbf,
     Relu,
     Serial,
+    Signal,
     Sum,
     Upsample,
     as_serial,
     check_network,
     convolutions,
     output_signal,
+    walk,
 )
 from ntk_nonlocal.checks import choice, whole
 from ntk_nonlocal.images import finite_jax
@@ -201,7 +207,7 @@ class FlaxNetwork:
         return weights
 
     @property
-    def last_nonlinearity(self) -> str | None:
+    def last_nonlinearity(self) -> Path | None:
         """Position of the last nonlinearity, None where there is none."""
         return _last_nonlinearity(self.architecture)
 
@@ -248,15 +254,15 @@ def to_flax(
         raise TypeError(f"centered must be True or False, got {centered!r}")
     check_network(architecture)
     network = FlaxNetwork(as_serial(architecture), int(width), int(out_channels), parameterization, centered)
-    for position, layer in _positions(network.architecture, ""):
-        if flax_rule.dispatch(type(layer)) is flax_rule.dispatch(object):
-            raise TypeError(f"{position}: {_missing_rule(layer)}")
+    for placed in walk(network.architecture):
+        if flax_rule.dispatch(type(placed.layer)) is flax_rule.dispatch(object):
+            raise TypeError(f"{placed.position}: {_missing_rule(placed.layer)}")
     return network
 
 
 def parameters_at(tree: Params, position: str) -> Params:
     """The part of a parameter tree that belongs to the layer at ``position`` ("layer 3, branch 1, layer 0")."""
-    for name in _names(position):
+    for name in Path(position).names:
         tree = tree[name]
     return tree
 
@@ -266,27 +272,14 @@ def he_factors(architecture: Layer) -> tuple[float, ...]:
     return tuple((1.0 if placed.is_output else _HE) / placed.conv.std for placed in convolutions(architecture))
 
 
-def _names(position: str) -> list[str]:
-    return [part.replace(" ", "_") for part in position.split(", ")]
-
-
-def _positions(layer: Layer, position: str) -> Iterator[tuple[str, Layer]]:
-    """All layers with their positions, in the order in which they are applied."""
-    if position:
-        yield position, layer
-    for label, children in (("layer", getattr(layer, "layers", ())), ("branch", getattr(layer, "branches", ()))):
-        for index, child in enumerate(children):
-            yield from _positions(child, f"{position}, {label} {index}" if position else f"{label} {index}")
-
-
 @cache
-def _last_nonlinearity(architecture: Serial) -> str | None:
-    found = [position for position, layer in _positions(architecture, "") if isinstance(layer, Nonlinearity)]
+def _last_nonlinearity(architecture: Serial) -> Path | None:
+    found = [placed.position for placed in walk(architecture) if isinstance(placed.layer, Nonlinearity)]
     return found[-1] if found else None
 
 
 @cache
-def _output_positions(architecture: Serial) -> frozenset[str]:
+def _output_positions(architecture: Serial) -> frozenset[Path]:
     return frozenset(placed.position for placed in convolutions(architecture) if placed.is_output)
 
 
@@ -298,24 +291,30 @@ class Place:
     """Where a layer stands in a network: what a rule may need to know."""
 
     network: FlaxNetwork
-    position: str = ""
+    position: Path
     reverse_mode: bool = False  # see FlaxNetwork.apply
 
-    def inside(self, label: str, index: int) -> Place:
-        """The place of the ``index``-th "layer" or "branch" of a layer that stands here."""
-        position = f"{self.position}, {label} {index}" if self.position else f"{label} {index}"
-        return replace(self, position=position)
+    def inside(self, layer: Layer) -> list[tuple[Layer, Place]]:
+        """The layers that a container at this place is made of, with their places."""
+        return [(child, replace(self, position=where)) for child, where, _ in layer.inside(Signal(), self.position)]
 
     @property
-    def name(self) -> str:
-        """The name of the layer's parameters within those of the layer around it."""
-        return _names(self.position)[-1]
+    def name(self) -> str | None:
+        """The name of the layer's parameters within those of the layer around it; None for the whole."""
+        return self.position.names[-1] if self.position else None
 
-    @property
-    def channels(self) -> int:
-        """Channels that a convolution here gives: the width, or the network's output channels."""
+    def chain(self, layer: Layer) -> Rule:
+        """The layers of a container at this place one after another."""
+        return _Container(layer, self, name=self.name)
+
+    def branches(self, layer: Layer, join: Callable[[list[Array]], Array]) -> Rule:
+        """``join`` of what the layers of a container at this place make of its input."""
+        return _Container(layer, self, join, name=self.name)
+
+    def channels_of(self, conv: Conv) -> int:
+        """Channels that a convolution here gives: its share of the width, or the network's output channels."""
         is_output = self.position in _output_positions(self.network.architecture)
-        return self.network.out_channels if is_output else self.network.width
+        return self.network.out_channels if is_output else max(1, round(conv.channels * self.network.width))
 
 
 Rule = Callable[[Array], Array]
@@ -345,26 +344,23 @@ def _step(module: nn.Module, layer: Layer, place: Place, x: Array) -> Array:
     return flax_rule(layer, place)(x)
 
 
-class _Serial(nn.Module):
-    layers: tuple[Layer, ...]
+class _Container(nn.Module):
+    """Layers one after another or, where ``join`` is given, side by side."""
+
+    layer: Layer
     place: Place
+    join: Callable[[list[Array]], Array] | None = None
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        for index, layer in enumerate(self.layers):
-            x = _step(self, layer, self.place.inside("layer", index), x)
-        return x
-
-
-class _Branches(nn.Module):
-    branches: tuple[Layer, ...]
-    place: Place
-    joined_by: Literal["concat", "sum"]
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        ends = [_step(self, branch, self.place.inside("branch", i), x) for i, branch in enumerate(self.branches)]
-        return jnp.concatenate(ends, axis=-1) if self.joined_by == "concat" else sum(ends[1:], start=ends[0])
+        ends = []
+        for child, place in self.place.inside(self.layer):
+            end = _step(self, child, place, x)
+            if self.join is None:
+                x = end
+            else:
+                ends.append(end)
+        return x if self.join is None else self.join(ends)
 
 
 class _Conv(nn.Module):
@@ -373,10 +369,17 @@ class _Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        size, channels = self.conv.kernel_size, self.place.channels
+        size, channels = self.conv.kernel_size, self.place.channels_of(self.conv)
         weight_scale = self.conv.std / math.sqrt(size**2 * x.shape[-1])
         kernel = self._scaled("kernel", (size, size, x.shape[-1], channels), weight_scale, x, self.conv.uniform)
-        y = convolve(x, kernel, self.conv.padding, reverse_mode=self.place.reverse_mode)
+        y = convolve(
+            x,
+            kernel,
+            self.conv.padding,
+            dilation=self.conv.dilation,
+            stride=self.conv.stride,
+            reverse_mode=self.place.reverse_mode,
+        )
         return y + self._scaled("bias", (channels,), self.conv.bias_std, x) if self.conv.bias_std > 0 else y
 
     def _scaled(self, name: str, shape: tuple[int, ...], scale: float, x: Array, uniform: bool = False) -> Array:
@@ -398,18 +401,18 @@ def _draw(key: Array, shape: tuple[int, ...], dtype: Any, uniform: bool) -> Arra
 
 
 @flax_rule.register
-def _(layer: Serial, place: Place) -> Rule:
-    return _Serial(layer.layers, place, name=place.name)
+def _(layer: Chain, place: Place) -> Rule:
+    return place.chain(layer)
 
 
 @flax_rule.register
 def _(layer: Concat, place: Place) -> Rule:
-    return _Branches(layer.branches, place, "concat", name=place.name)
+    return place.branches(layer, partial(jnp.concatenate, axis=-1))
 
 
 @flax_rule.register
 def _(layer: Sum, place: Place) -> Rule:
-    return _Branches(layer.branches, place, "sum", name=place.name)
+    return place.branches(layer, lambda ends: sum(ends[1:], start=ends[0]))
 
 
 @flax_rule.register
@@ -438,6 +441,20 @@ def _(layer: Rbf, place: Place) -> Rule:
 
 
 @flax_rule.register
+def _(layer: Pointwise, place: Place) -> Rule:
+    return layer
+
+
+@flax_rule.register
+def _(layer: Normalize, place: Place) -> Rule:
+    def normalize(x: Array) -> Array:
+        centred = x - x.mean(-1, keepdims=True)
+        return centred * lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + layer.epsilon)
+
+    return normalize
+
+
+@flax_rule.register
 def _(layer: Downsample, place: Place) -> Rule:
     factor = layer.factor
     if layer.method == "stride":
@@ -448,6 +465,10 @@ def _(layer: Downsample, place: Place) -> Rule:
 @flax_rule.register
 def _(layer: Upsample, place: Place) -> Rule:
     factor = layer.factor
+    if layer.method == "zero":
+        return lambda x: (
+            jnp.zeros((x.shape[0] * factor, x.shape[1] * factor, x.shape[2]), x.dtype).at[::factor, ::factor].set(x)
+        )
     if layer.method == "nearest":
         return lambda x: jnp.repeat(jnp.repeat(x, factor, axis=0), factor, axis=1)
     return lambda x: jax.image.resize(x, (x.shape[0] * factor, x.shape[1] * factor, x.shape[2]), "bilinear")
@@ -456,8 +477,8 @@ def _(layer: Upsample, place: Place) -> Rule:
 # --- the network as compiled functions -------------------------------------------------------------------------------
 
 
-def _module(network: FlaxNetwork, reverse_mode: bool = False) -> _Serial:
-    return _Serial(network.architecture.layers, Place(network, reverse_mode=reverse_mode))
+def _module(network: FlaxNetwork, reverse_mode: bool = False) -> _Container:
+    return _Container(network.architecture, Place(network, Path(), reverse_mode))
 
 
 @partial(jax.jit, static_argnums=(0, 3))

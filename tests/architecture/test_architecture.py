@@ -32,10 +32,12 @@ from ntk_nonlocal.architecture import (
     check_network,
     cnn,
     convolutions,
+    divisor,
     output_signal,
     parse_architecture,
     unet,
     vanilla_cnn,
+    walk,
 )
 
 # --- random architectures --------------------------------------------------------------------------------------------
@@ -161,6 +163,21 @@ def test_channels_and_resolution_are_followed() -> None:
     placed = convolutions(Serial(wide, Conv(3), Relu(), Conv(1)))
     assert [conv.fan_in_width for conv in placed] == [None, 1, 1, 3, 1]
     assert placed[1].position == "layer 2, branch 1"
+    assert placed[1].position.names == ("layer_2", "branch_1")
+    assert [str(item.position) for item in walk(wide)] == [
+        *("", "layer 0", "layer 1", "layer 2", "layer 2, branch 0", "layer 2, branch 1", "layer 2, branch 2"),
+        *("layer 3", "layer 4"),
+    ]
+
+
+def test_an_image_is_divisible_where_every_lower_resolution_has_whole_pixels() -> None:
+    there_and_back = (Conv(1), Downsample(2), Upsample(2))
+    assert divisor(Serial(*there_and_back, *there_and_back)) == divisor(Serial(Upsample(3), Downsample(2))) == 2
+    assert divisor(autoencoder(3)) == divisor(unet(3)) == 8
+    assert divisor(Serial(Upsample(2), Downsample(2))) == divisor(cnn(2)) == 1
+    assert (
+        divisor(Concat(Serial(Conv(1), Downsample(6), Upsample(6)), Serial(Conv(1), Downsample(4), Upsample(4)))) == 12
+    )
 
 
 def test_every_branch_of_a_last_sum_gives_the_output() -> None:
@@ -186,7 +203,7 @@ def test_every_branch_of_a_last_sum_gives_the_output() -> None:
         (lambda: Rbf(0), "Rbf: gamma must be above 0, got 0"),
         (lambda: Downsample(1), "Downsample: factor must be an integer of at least 2, got 1"),
         (lambda: Downsample(method="max"), "Downsample: method must be one of 'average', 'stride', got 'max'"),
-        (lambda: Upsample(2, "cubic"), "Upsample: method must be one of 'bilinear', 'nearest', got 'cubic'"),
+        (lambda: Upsample(2, "cubic"), "Upsample: method must be one of 'bilinear', 'nearest', 'zero', got 'cubic'"),
         (lambda: Concat(Conv(3)), "Concat needs at least two branches, got 1"),
         (lambda: Sum(), "Sum needs at least two branches, got 0"),
         (lambda: cnn(0), "cnn: depth must be an integer of at least 1 and at most 1000, got 0"),
@@ -209,10 +226,6 @@ def test_wrong_numbers_say_what_was_expected(build: object, message: str) -> Non
         (
             lambda: Serial(Conv(3), Sum(Serial(Relu(), Rbf(), Conv(1)), Conv(1))),
             ["layer 1: Rbf()", "put a Conv"],
-        ),
-        (
-            lambda: Serial(Upsample(), Concat(Serial(), Conv(3)), Conv(1)),
-            ["layer 1, branch 0", "raw network input", "put a Conv"],
         ),
         (
             lambda: Concat(Conv(1), Serial(Conv(1), Downsample())),
@@ -238,6 +251,7 @@ def test_architectures_without_a_limit_are_refused_when_built(build: object, par
         (Serial(Conv(5, padding="circular")), (8, 4), ["layer 0", "at least 5x5", "got 8x4", "zero padding"]),
         (Serial(Relu(), Conv(3)), (8, 8), ["layer 0: Relu()", "network input", "put a Conv in front"]),
         (Concat(Serial(), Conv(3)), (8, 8), ["layer 0, branch 0", "raw network input"]),
+        (Serial(Upsample(), Concat(Serial(), Conv(3)), Conv(1)), (8, 8), ["layer 1, branch 0", "put a Conv"]),
     ],
 )
 def test_images_that_do_not_fit_are_refused_by_position(

@@ -16,7 +16,20 @@ from typing import Any
 
 import numpy as np
 
-from ntk_nonlocal.architecture import Concat, Conv, Downsample, Erf, Layer, LeakyRelu, Rbf, Relu, Serial, Sum, Upsample
+from ntk_nonlocal.architecture import (
+    Concat,
+    Conv,
+    Downsample,
+    Erf,
+    Layer,
+    LeakyRelu,
+    Normalize,
+    Rbf,
+    Relu,
+    Serial,
+    Sum,
+    Upsample,
+)
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
 
@@ -33,7 +46,7 @@ class Exact:
 
     covariance: Numbers
     tangent: Numbers
-    channels: int = 1
+    channels: float = 1
 
 
 def reference(architecture: Layer, x: Numbers) -> dict[str, Numbers]:
@@ -65,7 +78,7 @@ def _(layer: Serial, k: Exact) -> Exact:
 @exact.register
 def _(layer: Conv, k: Exact) -> Exact:
     scale = Decimal(layer.std) ** 2 / layer.kernel_size**2
-    half = layer.kernel_size // 2
+    half = layer.dilation * (layer.kernel_size // 2)
 
     def window_mean(values: Numbers) -> Numbers:
         for axes in ((0, 2), (1, 3)):
@@ -75,14 +88,15 @@ def _(layer: Conv, k: Exact) -> Exact:
             else:
                 padded = np.pad(values, pads, mode="constant", constant_values=Decimal(0))
             moved = []
-            for shift in range(layer.kernel_size):
+            for shift in range(0, 2 * half + 1, layer.dilation):
                 index = [slice(shift, shift + values.shape[axis]) if axis in axes else slice(None) for axis in range(4)]
                 moved.append(padded[tuple(index)])
             values = sum(moved[1:], moved[0])
         return values * scale
 
     covariance = window_mean(k.covariance) + Decimal(layer.bias_std) ** 2
-    return Exact(covariance, window_mean(k.tangent) + covariance)
+    every = (slice(None, None, layer.stride),) * 4
+    return Exact(covariance[every], (window_mean(k.tangent) + covariance)[every], layer.channels)
 
 
 def _variances(k: Exact) -> tuple[Numbers, Numbers]:
@@ -145,6 +159,14 @@ def _(layer: Rbf, k: Exact) -> Exact:
 
 
 @exact.register
+def _(layer: Normalize, k: Exact) -> Exact:
+    left, right = _variances(k)
+    epsilon = Decimal(layer.epsilon)
+    scale = 1 / np.sqrt((left + epsilon) * (right + epsilon))
+    return replace(k, covariance=k.covariance * scale, tangent=k.tangent * scale)
+
+
+@exact.register
 def _(layer: Downsample, k: Exact) -> Exact:
     taps = np.eye(1, layer.factor) if layer.method == "stride" else np.ones((1, layer.factor))
     scale = Decimal(1) if layer.method == "stride" else Decimal(layer.factor)
@@ -154,6 +176,8 @@ def _(layer: Downsample, k: Exact) -> Exact:
 @exact.register
 def _(layer: Upsample, k: Exact) -> Exact:
     def matrix(n: int) -> Numbers:
+        if layer.method == "zero":
+            return _decimals(np.kron(np.eye(n), np.eye(layer.factor, 1)))
         if layer.method == "nearest":
             return _decimals(np.kron(np.eye(n), np.ones((layer.factor, 1))))
         weights = _decimals(np.zeros((n * layer.factor, n)))
@@ -182,7 +206,7 @@ def _resampled(k: Exact, matrix: Any) -> Exact:
 def _(layer: Concat, k: Exact) -> Exact:
     ends = [exact(branch, k) for branch in layer.branches]
     total = sum(end.channels for end in ends)
-    shares = [Decimal(end.channels) / total for end in ends]
+    shares = [Decimal(end.channels) / Decimal(total) for end in ends]
     return Exact(
         sum(share * end.covariance for share, end in zip(shares, ends, strict=True)),
         sum(share * end.tangent for share, end in zip(shares, ends, strict=True)),
@@ -193,7 +217,7 @@ def _(layer: Concat, k: Exact) -> Exact:
 @exact.register
 def _(layer: Sum, k: Exact) -> Exact:
     ends = [exact(branch, k) for branch in layer.branches]
-    return Exact(sum(end.covariance for end in ends), sum(end.tangent for end in ends))
+    return Exact(sum(end.covariance for end in ends), sum(end.tangent for end in ends), ends[0].channels)
 
 
 # --- architectures and images ----------------------------------------------------------------------------------------

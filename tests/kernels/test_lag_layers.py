@@ -17,6 +17,7 @@ from ntk_nonlocal.architecture import (
     Erf,
     Layer,
     LeakyRelu,
+    Normalize,
     Rbf,
     Relu,
     Serial,
@@ -104,6 +105,39 @@ NETWORKS: dict[str, tuple[Layer, tuple[int, int]]] = {
         ),
         (4, 6),
     ),
+    "dilated": (
+        Serial(
+            *(Conv(3, dilation=2), Relu(), Conv(5, bias_std=0.2, dilation=2), Relu(), circular(3, dilation=2), Erf()),
+            Conv(3, dilation=7),
+        ),
+        (5, 6),
+    ),
+    "strides": (
+        Serial(
+            *(Conv(5, bias_std=0.1, stride=2), Relu(), circular(3, stride=2, dilation=1), Erf(), Upsample(2, "zero")),
+            *(Conv(3), Relu(), Conv(1, stride=3), Upsample(3, "zero"), circular(3), Relu(), Upsample(2), Conv(1)),
+        ),
+        (12, 12),
+    ),
+    "normalized": (
+        Serial(
+            *(
+                Conv(3, bias_std=0.1),
+                Normalize(0.01),
+                Relu(),
+                Sum(Conv(3), Serial(Conv(1), Normalize(), Relu(), Conv(1))),
+            ),
+            *(Normalize(), Downsample(2), Relu(), Conv(1), Upsample(2, "zero"), Normalize(0.1), Erf(), Conv(3)),
+        ),
+        (4, 6),
+    ),
+    "narrow": (
+        Serial(
+            *(Conv(3), Relu(), Concat(Serial(), Serial(Conv(3, channels=0.25), Relu())), Conv(1, channels=2), Erf()),
+            *(Concat(Conv(3), Serial()), Conv(1)),
+        ),
+        (4, 5),
+    ),
     "sum": (
         Serial(
             Sum(Conv(3), Conv(1, bias_std=0.1)),
@@ -128,7 +162,7 @@ def test_the_nngp_kernel_is_exact_in_float64(name: str, x64: None) -> None:
     assert_exact(architecture, noise(*size), 1e-12, "nngp", block=1)
 
 
-@pytest.mark.parametrize("name", ["pointwise", "average, bilinear"])
+@pytest.mark.parametrize("name", ["pointwise", "average, bilinear", "normalized"])
 def test_float32_is_exact_to_1e_5_of_the_diagonal(name: str) -> None:
     architecture, size = NETWORKS[name]
     assert_exact(architecture, noise(*size).astype(np.float32), 2e-6)

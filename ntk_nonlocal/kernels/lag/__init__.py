@@ -1,8 +1,20 @@
 """The exact kernel, one lag at a time: registered rules per layer, and the operators built from them."""
 
+from .corrections import find_corrections
 from .duals import Dual, PairOf, dual
 from .kernel import LagKernel
-from .slices import lag_rule
+from .slices import branch_slices, chain_slices, combine, lag_rule
 from .window import WindowKernel
 
-__all__ = ["Dual", "LagKernel", "PairOf", "WindowKernel", "dual", "lag_rule"]
+__all__ = [
+    "Dual",
+    "LagKernel",
+    "PairOf",
+    "WindowKernel",
+    "branch_slices",
+    "chain_slices",
+    "combine",
+    "dual",
+    "find_corrections",
+    "lag_rule",
+]

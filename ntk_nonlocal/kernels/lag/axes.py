@@ -62,6 +62,11 @@ class LagAxis:
         left, right = self.pairs(pad)
         return left == right
 
+    def on_grid(self, factor: int, pad: int) -> Index:
+        """Where both coordinates, taken round the edges, are multiples of ``factor``."""
+        left, right = self.image_pairs(pad)
+        return (left % factor == 0) & (right % factor == 0)
+
     def place(self, left: Index, right: Index) -> Index:
         """The flat index (lag, position) at which the pair (left, right) of the image is stored."""
         module = np if isinstance(left, np.ndarray) and isinstance(self.lags, np.ndarray) else jnp
@@ -145,6 +150,10 @@ class DenseAxis:
     def same(self, pad: int) -> Index:
         return np.eye(self.length + 2 * pad, dtype=bool)
 
+    def on_grid(self, factor: int, pad: int) -> Index:
+        on = np.arange(-pad, self.length + pad) % self.length % factor == 0
+        return on[:, None] & on[None, :]
+
     def tables(self, table: Array, pad: int, wrap: bool) -> tuple[Array, Array]:
         padded = jnp.pad(table, [(0, 0), (pad, pad)], mode="wrap" if wrap else "constant")
         return padded[:, :, None], padded[:, None, :]
@@ -184,6 +193,8 @@ def _taps(layer: Downsample | Upsample, target: Index, source_length: int) -> li
         return [(factor * target + tap, 1.0 / count) for tap in range(count)]
     if layer.method == "nearest":
         return [(target // factor, 1.0)]
+    if layer.method == "zero":
+        return [(target // factor, 1.0 * (target % factor == 0))]
     # half-pixel centres; past the first and last centre the edge is repeated
     module = np if isinstance(target, np.ndarray) else jnp
     twice = 2 * target + 1 - factor
@@ -212,8 +223,9 @@ def resample_image(table: Array, layer: Downsample | Upsample) -> Array:
 def box_image(table: Array, layer: Conv) -> Array:
     """The mean of a table (H, W) over the filter's window."""
     radius = layer.kernel_size // 2
-    padded = jnp.pad(table, radius, mode="wrap" if layer.padding == "circular" else "constant")
-    return box_sum(box_sum(padded, (0,), radius), (1,), radius) / layer.kernel_size**2
+    padded = jnp.pad(table, layer.reach, mode="wrap" if layer.padding == "circular" else "constant")
+    summed = box_sum(box_sum(padded, (0,), radius, layer.dilation), (1,), radius, layer.dilation)
+    return summed / layer.kernel_size**2
 
 
 def change_padding(values: Array, axes: tuple[int, ...], change: int) -> Array:
@@ -224,15 +236,16 @@ def change_padding(values: Array, axes: tuple[int, ...], change: int) -> Array:
     return jnp.pad(values, [(change, change) if axis in axes else (0, 0) for axis in range(values.ndim)])
 
 
-def box_sum(values: Array, axes: tuple[int, ...], radius: int) -> Array:
-    """Sums over 2 radius + 1 neighbours along the diagonal of ``axes``; each axis becomes 2 radius shorter."""
+def box_sum(values: Array, axes: tuple[int, ...], radius: int, apart: int = 1) -> Array:
+    """Sums over 2 radius + 1 neighbours, so far ``apart``, along the diagonal of ``axes``; each axis becomes 2 radius
+    ``apart`` shorter."""
     length = 2 * radius + 1
-    sizes = {axis: values.shape[axis] - length + 1 for axis in axes}
+    sizes = {axis: values.shape[axis] - apart * (length - 1) for axis in axes}
 
     def window(array: Array, start: int, drop: int) -> Array:
         index = [slice(None)] * array.ndim
         for axis in axes:
-            index[axis] = slice(start, start + sizes[axis] + length - 1 - drop)
+            index[axis] = slice(apart * start, apart * start + sizes[axis] + apart * (length - 1 - drop))
         return array[tuple(index)]
 
     if length <= 5:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
-from ntk_nonlocal.architecture import Concat, Layer, Serial, Signal, Sum
+from ntk_nonlocal.architecture import Chain, Conv, Layer, Path, Signal
 from ntk_nonlocal.memory import available_memory
 
-from .demand import Extent, Lags, needed
+from .demand import Extent, Lags, lowers, needed, wanted_inside
 from .slices import margin_of
-from .stores import Stored, path_extents, paths, store_elements, stored_path
+from .stores import Way, path_extents, paths, store_elements
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,9 @@ def check(what: str, needed_bytes: int, given: int | None) -> None:
         )
 
 
-def layer_elements(architecture: Serial, size: tuple[int, int], rows: Lags, columns: Lags | None) -> list[int]:
+def layer_elements(
+    architecture: Layer, size: tuple[int, int], rows: Lags, columns: Lags | None, stored: bool = False
+) -> list[int]:
     """Elements of one array behind every layer, for an evaluation of these output lags on an input (H, W)."""
     margin = margin_of(architecture)
 
@@ -59,41 +61,40 @@ def layer_elements(architecture: Serial, size: tuple[int, int], rows: Lags, colu
             return row * (at[1] + 2 * extent.pad) ** 2
         return row * min(extent.columns.count, at[1]) * (at[1] + 2 * (margin + extent.pad))
 
-    def walk(layer: Layer, extent: Extent, at: tuple[int, int]) -> Iterator[tuple[int, tuple[int, int]]]:
-        if isinstance(layer, Serial):
-            wanted = [extent]
-            for inner in reversed(layer.layers):
-                wanted.append(needed(inner, wanted[-1]))
-            wanted.reverse()
-            stored = max((i for i, inner in enumerate(layer.layers) if isinstance(inner, Stored)), default=-1)
-            for index, (inner, after) in enumerate(zip(layer.layers, wanted[1:], strict=True)):
-                for elements, at_end in walk(inner, after, at):
-                    yield elements if index >= stored else 0, at_end  # nothing in front of a store is evaluated
-                at = at_end
-            if not layer.layers:
-                yield count(extent, at), at
-        elif isinstance(layer, Concat | Sum):
-            for branch in layer.branches:
-                ends = list(walk(Serial(branch), extent, at))
-                yield from ends
-        else:
-            after_size = layer.propagate(Signal(size=at), "").size
-            assert after_size is not None
-            yield count(extent, after_size), after_size
+    def visit(layer: Layer, extent: Extent, before: Signal, position: Path) -> Iterator[int]:
+        children = list(layer.inside(before, position))
+        if not children:
+            if isinstance(layer, Conv) and layer.stride > 1 and not stored:
+                plain, keep = layer.stages
+                yield from visit(plain, needed(keep, extent), before, position)
+            size_behind = layer.propagate(before, position).size
+            assert size_behind is not None
+            yield count(extent, size_behind)
+        for index, (child, behind) in enumerate(zip(children, wanted_inside(layer, extent), strict=True)):
+            for elements in visit(child[0], behind, child[2], child[1]):
+                # nothing in front of a store is evaluated
+                yield 0 if stored and index < _last_store(layer) else elements
 
-    extent = Extent(rows, columns)
-    skipped = any(isinstance(layer, Stored) for layer in architecture.layers)
+    extent = Extent(rows, columns, stored=stored)
+    skipped = stored and _last_store(architecture) >= 0
     first = 0 if skipped else count(needed(architecture, extent), size)
-    return [first, *(elements for elements, _ in walk(architecture, extent, size))]
+    return [first, *visit(architecture, extent, Signal(size=size), Path())]
 
 
-def block_bytes(architecture: Serial, size: tuple[int, int], block: int, columns: Lags | None, itemsize: int) -> int:
-    """Peak bytes of evaluating ``block`` row lags."""
-    return _LIVE * itemsize * max(layer_elements(architecture, size, Lags(0, block, block), columns))
+def _last_store(layer: Layer) -> int:
+    """Index of the last of layers that follow one another which lowers the resolution itself or inside, else -1."""
+    children = layer.children if isinstance(layer, Chain) else ()
+    stored = (i for i, child in enumerate(children) if lowers(child) or _last_store(child) >= 0)
+    return max(stored, default=-1)
+
+
+def block_bytes(elements: list[int], itemsize: int) -> int:
+    """Peak bytes of evaluating layers with so many elements."""
+    return _LIVE * itemsize * max(elements)
 
 
 def choose_block(
-    architecture: Serial,
+    architecture: Layer,
     size: tuple[int, int],
     row_lags: int,
     columns: Lags | None,
@@ -103,29 +104,33 @@ def choose_block(
 ) -> int:
     """How many row lags to evaluate at once: the fastest number that the budget, less ``reserved`` bytes, allows.
 
+    Bytes are reserved for stores, and for nothing else.
+
     Raises:
       ValueError: not even one row lag fits.
     """
-    smallest = block_bytes(architecture, size, 1, columns, itemsize)
+
+    def elements_of(block: int) -> list[int]:
+        return layer_elements(architecture, size, Lags(0, block, block), columns, stored=reserved > 0)
+
+    smallest = block_bytes(elements_of(1), itemsize)
     check("the exact kernel, one row lag at a time,", smallest + reserved, given)
     free = budget(given) - reserved
     best, best_cost = 1, float("inf")
     for block in range(1, row_lags + 1):
-        elements = layer_elements(architecture, size, Lags(0, block, block), columns)
-        if block > 1 and (max(elements) > 32 * _ENOUGH or _LIVE * itemsize * max(elements) > free):
+        elements = elements_of(block)
+        if block > 1 and (max(elements) > 32 * _ENOUGH or block_bytes(elements, itemsize) > free):
             break
         slower = _BEYOND_CACHE if max(elements) > _ENOUGH else 1.0
         cost = -(-row_lags // block) * (slower * sum(elements) + _OVERHEAD * len(elements))
         if cost < best_cost:
             best, best_cost = block, cost
-    report(
-        f"the exact kernel, {best} row lags at a time,", block_bytes(architecture, size, best, columns, itemsize), free
-    )
+    report(f"the exact kernel, {best} row lags at a time,", block_bytes(elements_of(best), itemsize), free)
     return best
 
 
 def plan_stores(
-    architecture: Serial, size: tuple[int, int], kind: str, itemsize: int, given: int | None
+    architecture: Layer, size: tuple[int, int], kind: str, itemsize: int, given: int | None
 ) -> tuple[tuple[int, ...], int]:
     """How many lags at a time to fill each Downsample's store with (none where half of the budget is too little),
     and the bytes of the stores."""
@@ -152,11 +157,10 @@ def plan_stores(
     return tuple(blocks), total
 
 
-def _path_elements(path: list[tuple[Layer, str]], size: tuple[int, int], block: int) -> int:
+def _path_elements(path: Way, size: tuple[int, int], block: int) -> int:
     """Elements of the largest array on the way of ``block`` lags to a store."""
-    way = stored_path(path)
     signal, largest = Signal(size=size), 0
-    for (layer, place), extent in zip(way, path_extents(way, Lags(0, block, block))[1:], strict=True):
+    for (layer, place), extent in zip(path, path_extents(path, Lags(0, block, block))[1:], strict=True):
         signal = layer.propagate(signal, place)
         assert signal.size is not None
         height, width = signal.size

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import singledispatch
+from functools import reduce, singledispatch
 from typing import Any
 
 import numpy as np
 
-from ntk_nonlocal.architecture import Concat, Conv, Downsample, Layer, Serial, Sum, Upsample
+from ntk_nonlocal.architecture import Branches, Chain, Conv, Downsample, Layer, Upsample
 
 from .axes import LagAxis
 
@@ -65,16 +65,20 @@ class Lags:
 @dataclass(frozen=True)
 class Extent:
     """What is wanted behind a layer: the lags of the rows and of the columns (None where these are dense), and by how
-    many positions beyond the image's edges, continued as the next convolutions ("zero" or "circular") need it."""
+    many positions beyond the image's edges, continued as the next convolutions ("zero" or "circular") need it.
+
+    ``stored`` says that the kernel behind every Downsample in front is stored (see ``stores``)."""
 
     rows: Lags
     columns: Lags | None
     pad: int = 0
     padding: str | None = None
+    stored: bool = False
 
     def lags(self, function: Callable[[Lags], Lags]) -> Extent:
         """The extent with new lags and no padding."""
-        return Extent(function(self.rows), None if self.columns is None else function(self.columns))
+        columns = None if self.columns is None else function(self.columns)
+        return Extent(function(self.rows), columns, stored=self.stored)
 
     def union(self, other: Extent) -> Extent:
         columns = None
@@ -82,8 +86,8 @@ class Extent:
             columns = self.columns.union(other.columns)
         rows = self.rows.union(other.rows)
         if None not in (self.padding, other.padding) and self.padding != other.padding:
-            return Extent(rows, columns)
-        return Extent(rows, columns, max(self.pad, other.pad), self.padding or other.padding)
+            return Extent(rows, columns, stored=self.stored)
+        return Extent(rows, columns, max(self.pad, other.pad), self.padding or other.padding, self.stored)
 
 
 # Beyond this many positions an array is rather padded again than computed further out.
@@ -98,23 +102,27 @@ def needed(layer: Layer, extent: Extent) -> Extent:
 
 @needed.register
 def _(layer: Conv, extent: Extent) -> Extent:
-    radius = layer.kernel_size // 2
-    if radius == 0:
+    if layer.stride > 1:
+        plain, keep = layer.stages
+        return needed(plain, needed(keep, extent))
+    if layer.reach == 0:
         return extent
-    pad = computed_pad(layer, extent) + radius
+    pad = computed_pad(layer, extent) + layer.reach
     return replace(extent, pad=pad, padding=layer.padding)
 
 
 def computed_pad(layer: Conv, extent: Extent) -> int:
     """How far beyond the edges a convolution computes its output: as far as is wanted, or only up to the edges."""
-    radius = layer.kernel_size // 2
-    if radius and (extent.padding not in (None, layer.padding) or extent.pad + radius > _LARGEST_PAD):
+    reach = layer.reach
+    if reach and (extent.padding not in (None, layer.padding) or extent.pad + reach > _LARGEST_PAD):
         return 0
     return extent.pad
 
 
 @needed.register
 def _(layer: Downsample, extent: Extent) -> Extent:
+    if extent.stored:  # what lies in front is not looked at, and so not computed
+        return extent.lags(lambda lags: replace(lags, count=1))
     factor = layer.factor
 
     def finer(lags: Lags) -> Lags:
@@ -135,7 +143,7 @@ def _(layer: Upsample, extent: Extent) -> Extent:
     def coarser(lags: Lags) -> Lags:
         here = lags.contiguous()
         top = here.high + here._slack(factor)
-        if layer.method == "nearest":
+        if layer.method != "bilinear":
             low, high = here.low // factor, (top + factor - 1) // factor
         else:
             low, high = here.low // factor - 1, -(-top // factor) + 1
@@ -144,18 +152,36 @@ def _(layer: Upsample, extent: Extent) -> Extent:
     return extent.lags(coarser)
 
 
+def lowers(layer: Layer) -> bool:
+    """Whether the kernel behind a layer is at a lower resolution, and so may be stored."""
+    return isinstance(layer, Downsample) or (isinstance(layer, Conv) and layer.stride > 1)
+
+
+@singledispatch
+def wanted_inside(layer: Layer, extent: Extent) -> list[Extent]:
+    """The extents wanted behind the children of a layer, for an extent of its output."""
+    return []
+
+
+@wanted_inside.register
+def _(layer: Chain, extent: Extent) -> list[Extent]:
+    wanted = [extent]
+    for child in layer.children[:0:-1]:
+        wanted.append(needed(child, wanted[-1]))
+    return wanted[: len(layer.children)][::-1]
+
+
+@wanted_inside.register
+def _(layer: Branches, extent: Extent) -> list[Extent]:
+    return [extent] * len(layer.children)
+
+
 @needed.register
-def _(layer: Serial, extent: Extent) -> Extent:
-    for inner in reversed(layer.layers):
-        extent = needed(inner, extent)
-    return extent
+def _(layer: Chain, extent: Extent) -> Extent:
+    return needed(layer.children[0], wanted_inside(layer, extent)[0]) if layer.children else extent
 
 
-@needed.register(Concat)
-@needed.register(Sum)
-def _(layer: Concat | Sum, extent: Extent) -> Extent:
-    wanted = [needed(branch, extent) for branch in layer.branches]
-    total = wanted[0]
-    for other in wanted[1:]:
-        total = total.union(other)
-    return total
+@needed.register
+def _(layer: Branches, extent: Extent) -> Extent:
+    wanted = map(needed, layer.children, wanted_inside(layer, extent))
+    return reduce(Extent.union, wanted)

@@ -81,7 +81,7 @@ def _safe_sqrt(x: Array) -> Array:
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
 
 
-def _root_and_inverse(variance: Array) -> tuple[Array, Array]:
+def root_and_inverse(variance: Array) -> tuple[Array, Array]:
     """The square root and its inverse, both zero at zero."""
     root = _safe_sqrt(variance)
     return root, jnp.where(root > 0, 1 / jnp.where(root > 0, root, 1), 0)
@@ -95,7 +95,7 @@ def _rectifier(difference: Array, variance: Array, pair: PairOf, nonnegative: bo
     from pi - t.
     """
     left, right = pair(variance)
-    (root_i, inverse_i), (root_j, inverse_j) = (_root_and_inverse(end) for end in (left, right))
+    (root_i, inverse_i), (root_j, inverse_j) = (root_and_inverse(end) for end in (left, right))
     gap = difference - 0.5 * jnp.square(root_i - root_j)  # n - S
     # what rounding leaves for parallel patches would be an angle of the square root of that
     rounding = 4 * float(np.finfo(np.dtype(difference.dtype)).eps)

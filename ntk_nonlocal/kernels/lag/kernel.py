@@ -19,7 +19,7 @@ from jax import Array, lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 
-from ntk_nonlocal.architecture import Serial
+from ntk_nonlocal.architecture import Path, Serial
 from ntk_nonlocal.operators import DenseOperator, LinearOperator, static_field
 from ntk_nonlocal.xla import alive
 
@@ -28,10 +28,10 @@ from .axes import LagAxis
 from .demand import Lags
 from .patches import patch_rows, patches_are_cheaper
 from .slices import Plan, Slices, diagonal_of, evaluate, margin_of
-from .stores import Stores, fill_store, paths, store_elements, with_stores
+from .stores import Stores, fill_store, paths, store_elements
 
 Kind = Literal["ntk", "nngp"]
-Weights = tuple[tuple[str, tuple[float, float]], ...]
+Weights = tuple[tuple[Path, tuple[float, float]], ...]
 MemoryPlan = Literal["auto", "recompute", "keep", "matrix"]
 
 
@@ -46,7 +46,7 @@ class BlockedKernel(LinearOperator):
     """
 
     image: Array
-    corrections: Mapping[str, Array]
+    corrections: Mapping[Path, Array]
     stores: Stores
     kept: Array | None
     architecture: Serial = static_field()
@@ -159,9 +159,8 @@ class LagKernel(BlockedKernel):
 def evaluated_block(op: BlockedKernel, start: Any, rows: Lags, columns: Lags | None) -> tuple[Slices, Array]:
     """The slices at these lags, and the kernel's values there."""
     plan = _plan(op.image, op.architecture, op.kind, op.weights, op.corrections, op.stores)
-    architecture = with_stores(op.architecture) if op.stores and columns is None else op.architecture
-    assert isinstance(architecture, Serial)
-    slices = evaluate(architecture, op.image, replace(plan, start=start), rows, columns)
+    stored = bool(op.stores) and columns is None
+    slices = evaluate(op.architecture, op.image, replace(plan, start=start), rows, columns, stored)
     if op.kind == "nngp":
         return slices, slices.covariance()
     return slices, jnp.zeros_like(slices.difference) if slices.tangent is None else slices.tangent
@@ -172,7 +171,7 @@ def _plan(
     architecture: Serial,
     kind: Kind,
     weights: Weights,
-    corrections: Mapping[str, Array],
+    corrections: Mapping[Path, Array],
     stores: Stores,
 ) -> Plan:
     margin = margin_of(architecture)
@@ -182,14 +181,14 @@ def _plan(
 @partial(jax.jit, static_argnums=(2, 3, 4, 5))
 def fill_stores(
     image: Array,
-    corrections: Mapping[str, Array],
+    corrections: Mapping[Path, Array],
     architecture: Serial,
     kind: Kind,
     weights: Weights,
     blocks: tuple[int, ...],
 ) -> Stores:
     """The kernel behind every Downsample, by position; ``blocks`` are the lags at a time for each."""
-    stores: dict[str, tuple[Array, Array | None]] = {}
+    stores: dict[Path, tuple[Array, Array | None]] = {}
     for path, block in zip(paths(architecture), blocks, strict=True):
         _, height = store_elements(path, (image.shape[0], image.shape[1]))
         plan = _plan(image, architecture, kind, weights, corrections, stores)
@@ -201,14 +200,6 @@ def fill_stores(
 def _diagonal(op: BlockedKernel) -> Array:
     slices, values = evaluated_block(op, 0, Lags(0, 1, 0), Lags(0, 1, 0))
     return diagonal_of(values, slices).reshape(-1)
-
-
-@partial(jax.jit, static_argnums=1)
-def find_corrections(image: Array, architecture: Serial) -> dict[str, Array]:
-    """The corrections of the resampling layers, by their positions."""
-    plan = Plan(0, margin_of(architecture), False, alive(image), find_corrections=True)
-    evaluate(architecture, image, plan, Lags(0, 1, 0), Lags(0, 1, 0))
-    return plan.corrections
 
 
 # --- sums over blocks ------------------------------------------------------------------------------------------------

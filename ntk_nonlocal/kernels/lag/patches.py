@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from ntk_nonlocal.architecture import Conv, Nonlinearity, Serial
+from ntk_nonlocal.architecture import Conv, Nonlinearity, Path, Serial
 
 from .axes import box_image
 from .duals import dual
@@ -27,8 +27,9 @@ def has_patches(architecture: Serial) -> bool:
     if len(architecture.layers) != 3:
         return False
     first, middle, last = architecture.layers
-    pointwise = isinstance(middle, Nonlinearity)
-    return pointwise and isinstance(first, Conv) and isinstance(last, Conv) and last.kernel_size == 1
+    has_dual = isinstance(middle, Nonlinearity) and dual.dispatch(type(middle)) is not dual.dispatch(object)
+    convs = isinstance(first, Conv) and isinstance(last, Conv) and last.kernel_size == first.stride == last.stride == 1
+    return has_dual and convs
 
 
 def patches_are_cheaper(architecture: Serial, image: Array, pairs: int, count: int) -> bool:
@@ -48,20 +49,20 @@ def patch_rows(
     *,
     architecture: Serial,
     kind: str,
-    weights: tuple[tuple[str, tuple[float, float]], ...],
+    weights: tuple[tuple[Path, tuple[float, float]], ...],
     window: int | None,
 ) -> Array:
     """The rows of the given pixels, (number of pixels, H W)."""
     first, middle, last = architecture.layers
     assert isinstance(first, Conv) and isinstance(middle, Nonlinearity) and isinstance(last, Conv)
     height, width, channels = image.shape
-    radius, size = first.kernel_size // 2, first.kernel_size
+    reach, size = first.reach, first.kernel_size
     y, x = pixels // width, pixels % width
     mode = "wrap" if first.padding == "circular" else "constant"
-    padded = jnp.pad(image, [(radius, radius), (radius, radius), (0, 0)], mode=mode)
+    padded = jnp.pad(image, [(reach, reach), (reach, reach), (0, 0)], mode=mode)
 
     def add(index: Array, total: Array) -> Array:
-        down, right = index // size, index % size
+        down, right = first.dilation * (index // size), first.dilation * (index % size)
         window = lax.dynamic_slice(padded, (down, right, 0), (height, width, channels))
         own = padded[y + down, x + right]
         for channel in range(channels):
@@ -84,9 +85,9 @@ def patch_rows(
     output = last.std**2 * covariance(hidden.variance, hidden.difference) + last.bias_std**2
     if kind == "ntk":
         factors = dict(weights)
-        weight, bias = factors.get("layer 0", (1.0, 1.0))
+        weight, bias = factors.get(Path("layer 0"), (1.0, 1.0))
         below = weight * covariance(variance, distance) + (bias - weight) * first.bias_std**2
-        weight, bias = factors.get("layer 2", (1.0, 1.0))
+        weight, bias = factors.get(Path("layer 2"), (1.0, 1.0))
         own = weight * output + (bias - weight) * last.bias_std**2
         output = own + last.std**2 * below * hidden.derivative
     if window is not None:

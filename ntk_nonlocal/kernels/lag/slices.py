@@ -23,26 +23,27 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
 from ntk_nonlocal.architecture import (
     ArchitectureError,
+    Branches,
+    Chain,
     Concat,
     Conv,
-    Downsample,
     Layer,
     Nonlinearity,
-    Serial,
+    Normalize,
+    Path,
     Signal,
     Sum,
-    Upsample,
     convolutions,
 )
 from ntk_nonlocal.xla import computed_once
 
-from .axes import Axis, DenseAxis, LagAxis, box_image, box_sum, change_padding, resample_image
-from .demand import Extent, Lags, computed_pad, needed
-from .duals import dual
+from .axes import Axis, DenseAxis, LagAxis, box_image, box_sum, change_padding
+from .demand import Extent, Lags, computed_pad, needed, wanted_inside
+from .duals import Dual, PairOf, dual, root_and_inverse
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,8 +124,9 @@ class Slices:
 class Plan:
     """One evaluation: where the block starts, how the columns are stored, and what is known beforehand.
 
-    ``corrections`` holds, for each resampling layer by position, the diagonal of A D A^T; an evaluation near the
-    diagonal (columns by lag, with lag zero) finds it, the others need it. ``weights`` multiplies the part of each
+    ``corrections`` holds, for each resampling layer by position, the diagonal of A D A^T, and for each Pointwise layer
+    its Hermite coefficients; an evaluation near the diagonal (columns by lag, with lag zero) finds it, the others need
+    it. ``terms`` is the number of coefficients to find, 0 where they are known. ``weights`` multiplies the part of each
     convolution's (weights, biases) in the tangent kernel. ``alive`` is a traced truth, see :func:`separate`.
     ``stores`` holds the kernel behind each Downsample, see ``stores``.
     """
@@ -133,10 +135,11 @@ class Plan:
     margin: int
     tangent: bool
     alive: Array
-    weights: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    corrections: dict[str, Array] = field(default_factory=dict)
+    weights: Mapping[Path, tuple[float, float]] = field(default_factory=dict)
+    corrections: dict[Path, Array] = field(default_factory=dict)
     find_corrections: bool = False
-    stores: Mapping[str, tuple[Array, Array | None]] = field(default_factory=dict)
+    terms: int = 0
+    stores: Mapping[Path, tuple[Array, Array | None]] = field(default_factory=dict)
 
     def axes(self, extent: Extent, size: tuple[int, int]) -> tuple[LagAxis, Axis]:
         column_axis: Axis = DenseAxis(size[1])
@@ -178,7 +181,7 @@ def input_slices(image: Array, extent: Extent, plan: Plan) -> Slices:
 
 
 @singledispatch
-def lag_rule(layer: Layer, slices: Slices, position: str, plan: Plan, extent: Extent) -> Slices:
+def lag_rule(layer: Layer, slices: Slices, position: Path, plan: Plan, extent: Extent) -> Slices:
     """A layer's rule for the exact kernel; ``extent`` is what is wanted of its output.
 
     A new nonlinearity registers with :func:`ntk_nonlocal.kernels.dual` instead.
@@ -190,28 +193,38 @@ def lag_rule(layer: Layer, slices: Slices, position: str, plan: Plan, extent: Ex
 
 
 @lag_rule.register
-def _(layer: Nonlinearity, slices: Slices, position: str, plan: Plan, extent: Extent) -> Slices:
-    new_variance = _dual_variance(layer, slices)
+def _(layer: Nonlinearity, slices: Slices, position: Path, plan: Plan, extent: Extent) -> Slices:
+    def effect(difference: Array, variance: Array, pair: PairOf, nonnegative: bool, derivative: bool) -> Dual:
+        return dual(layer, difference, variance, pair, nonnegative)
+
+    nothing = jnp.zeros_like(slices.variance)
+    variance = effect(nothing, slices.variance, lambda table: (table, table), slices.nonnegative, False).variance
+    return nonlinear_slices(layer, slices, position, plan, effect, variance)
+
+
+def nonlinear_slices(
+    layer: Layer, slices: Slices, position: Path, plan: Plan, effect: Callable[..., Dual], variance: Array
+) -> Slices:
+    """The slices behind a nonlinearity of this ``effect`` on pairs, with these variances (h, w) behind it."""
+    signal = layer.propagate(slices.signal, position)
 
     def step(before: Slices) -> Slices:
-        result = dual(layer, before.difference, before.variance, before.pair, before.nonnegative)
+        derivative = before.tangent is not None
+        result = effect(before.difference, before.variance, before.pair, before.nonnegative, derivative)
         tangent = None if before.tangent is None else before.tangent * result.derivative
         after = replace(before, difference=result.difference, tangent=tangent, bordered=False)
-        after = replace(after, variance=new_variance, nonnegative=result.nonnegative)
+        after = replace(after, variance=variance, nonnegative=result.nonnegative, signal=signal)
         return after.border()
 
     return separate(slices, step, plan)
 
 
-def _dual_variance(layer: Nonlinearity, slices: Slices) -> Array:
-    """The variances behind a nonlinearity, as a table (h, w)."""
-    nothing = jnp.zeros_like(slices.variance)
-    result = dual(layer, nothing, slices.variance, lambda table: (table, table), slices.nonnegative)
-    return result.variance
-
-
 @lag_rule.register
-def _(layer: Conv, slices: Slices, position: str, plan: Plan, extent: Extent) -> Slices:
+def _(layer: Conv, slices: Slices, position: Path, plan: Plan, extent: Extent) -> Slices:
+    if layer.stride > 1:
+        plain, keep = layer.stages
+        slices = lag_rule(plain, slices, position, plan, needed(keep, extent))
+        return lag_rule(keep, slices, position, plan, extent)
     radius = layer.kernel_size // 2
     scale = layer.std**2 / layer.kernel_size**2
     variance = layer.std**2 * box_image(slices.variance, layer) + layer.bias_std**2
@@ -224,11 +237,11 @@ def _(layer: Conv, slices: Slices, position: str, plan: Plan, extent: Extent) ->
         along_columns = slices.columns.position_axes(2)
 
         def rows_first(before: Slices) -> Slices:
-            return before.map(lambda values: box_sum(values, along_rows, radius))
+            return before.map(lambda values: box_sum(values, along_rows, radius, layer.dilation))
 
         # a small window's sum is faster in one go than through the memory twice
         slices = rows_first(slices) if radius == 1 else separate(slices, rows_first, plan)
-        slices = slices.map(lambda values: box_sum(values, along_columns, radius))
+        slices = slices.map(lambda values: box_sum(values, along_columns, radius, layer.dilation))
     result = slices.map(lambda values: values * jnp.asarray(scale, values.dtype))
     result = replace(result, variance=variance, signal=signal, pad=pad, bordered=False)
     if plan.tangent:
@@ -238,63 +251,58 @@ def _(layer: Conv, slices: Slices, position: str, plan: Plan, extent: Extent) ->
     return result.extend(extent.pad, extent.padding)
 
 
-@lag_rule.register(Downsample)
-@lag_rule.register(Upsample)
-def _(layer: Downsample | Upsample, slices: Slices, position: str, plan: Plan, extent: Extent) -> Slices:
-    signal = layer.propagate(slices.signal, position)
-    assert signal.size is not None
-    rows, columns = plan.axes(extent, signal.size)
-
-    def resample(values: Array) -> Array:
-        if isinstance(layer, Downsample):  # the smaller arrays go through the rows
-            values = slices.columns.resample(values, layer, columns, extent.pad, 2)  # type: ignore[arg-type]
-            return slices.rows.resample(values, layer, rows, extent.pad, 0)
-        values = slices.rows.resample(values, layer, rows, extent.pad, 0)
-        return slices.columns.resample(values, layer, columns, extent.pad, 2)  # type: ignore[arg-type]
-
-    result = slices.map(
-        resample, rows=rows, columns=columns, signal=signal, pad=extent.pad, padding=extent.padding, bordered=False
-    )
-    if plan.find_corrections:
-        plan.corrections[position] = diagonal_of(result.difference, result)
-    correction = plan.corrections[position]
-    left, right = result.pair(correction)
-    # an angle is the square root of what is left here: nothing may be left of what cancels, on the diagonal and for
-    # pixels with equal patches
-    same = jnp.asarray(rows.same(extent.pad))[:, :, None, None] & columns.same(extent.pad)
-    inside = 0.5 * (left + right)
-    difference = result.difference - inside
-    rounding = 8 * float(np.finfo(np.dtype(difference.dtype)).eps) * inside
-    difference = jnp.where(same | (difference <= rounding), 0, difference)
-    variance = resample_image(slices.variance, layer) - correction
-    return replace(result, difference=difference, variance=variance)
-
-
 @lag_rule.register
-def _(layer: Serial, slices: Slices, position: str, plan: Plan, extent: Extent) -> Slices:
-    wanted = [extent]
-    for inner in reversed(layer.layers):
-        wanted.append(needed(inner, wanted[-1]))
-    wanted.reverse()
+def chain_slices(layer: Chain, slices: Slices, position: Path, plan: Plan, extent: Extent) -> Slices:
+    """The slices behind a container's last child."""
     assert slices.signal.size is not None
-    slices = slices.restrict(*plan.axes(wanted[0], slices.signal.size), wanted[0])
-    for index, inner in enumerate(layer.layers):
-        where = f"{position}, layer {index}" if position else f"layer {index}"
-        slices = lag_rule(inner, slices, where, plan, wanted[index + 1])
+    wanted = needed(layer, extent)
+    slices = slices.restrict(*plan.axes(wanted, slices.signal.size), wanted)
+    children = layer.inside(slices.signal, position)
+    for (child, where, _), behind in zip(children, wanted_inside(layer, extent), strict=True):
+        slices = lag_rule(child, slices, where, plan, behind)
     return slices
 
 
-def _branches(layer: Concat | Sum, slices: Slices, position: str, plan: Plan, extent: Extent) -> list[Slices]:
+@lag_rule.register
+def _(layer: Normalize, slices: Slices, position: Path, plan: Plan, extent: Extent) -> Slices:
+    """With r = 1 / sqrt(q + epsilon): S' = r_i r_j S, and D' = (sqrt(q_i) r_i - sqrt(q_j) r_j)^2 / 2 + r_i r_j
+    (sqrt(q_i q_j) - S), a sum of terms that are not negative."""
+    signal = layer.propagate(slices.signal, position)
+    variance = slices.variance / (slices.variance + layer.epsilon)
+
+    def step(before: Slices) -> Slices:
+        left, right = before.pair(before.variance)
+        inverse_i, inverse_j = (lax.rsqrt(end + layer.epsilon) for end in (left, right))
+        (root_i, _), (root_j, _) = (root_and_inverse(end) for end in (left, right))
+        gap = before.difference - 0.5 * jnp.square(root_i - root_j)
+        rounding = 4 * float(np.finfo(np.dtype(gap.dtype)).eps)
+        gap = jnp.where(gap > rounding * before.difference, gap, 0)
+        scale = inverse_i * inverse_j
+        difference = 0.5 * jnp.square(root_i * inverse_i - root_j * inverse_j) + scale * gap
+        tangent = None if before.tangent is None else scale * before.tangent
+        after = replace(
+            before, difference=difference, tangent=tangent, variance=variance, signal=signal, bordered=False
+        )
+        return after.border()
+
+    return separate(slices, step, plan)
+
+
+def branch_slices(layer: Branches, slices: Slices, position: Path, plan: Plan, extent: Extent) -> list[Slices]:
+    """The slices behind every branch of a container."""
     assert slices.signal.size is not None
     ends = []
-    for index, branch in enumerate(layer.branches):
-        wanted = needed(branch, extent)
+    branches = layer.inside(slices.signal, position)
+    for (branch, where, _), behind in zip(branches, wanted_inside(layer, extent), strict=True):
+        wanted = needed(branch, behind)
         start = slices.restrict(*plan.axes(wanted, slices.signal.size), wanted)
-        ends.append(lag_rule(branch, start, f"{position}, branch {index}", plan, extent))
+        ends.append(lag_rule(branch, start, where, plan, behind))
     return ends
 
 
-def _combine(ends: list[Slices], weights: list[float], signal: Signal) -> Slices:
+def combine(ends: list[Slices], weights: list[float], signal: Signal) -> Slices:
+    """The sum of the branches' slices, each times its weight; ``signal`` is what validation knows behind it."""
+
     def add(values: list[Array]) -> Array:
         total = weights[0] * values[0]
         for weight, value in zip(weights[1:], values[1:], strict=True):
@@ -315,20 +323,20 @@ def _combine(ends: list[Slices], weights: list[float], signal: Signal) -> Slices
 
 
 @lag_rule.register
-def _(layer: Concat, slices: Slices, position: str, plan: Plan, extent: Extent) -> Slices:
-    ends = _branches(layer, slices, position, plan, extent)
+def _(layer: Concat, slices: Slices, position: Path, plan: Plan, extent: Extent) -> Slices:
+    ends = branch_slices(layer, slices, position, plan, extent)
     channels = [end.signal.channels for end in ends]
     if None in channels:
         raise ArchitectureError(f"{position}: the channels of {layer!r} are not known; put a Conv into each branch")
     total = sum(count for count in channels if count is not None)
     weights = [count / total for count in channels if count is not None]
-    return _combine(ends, weights, layer.propagate(slices.signal, position))
+    return combine(ends, weights, layer.propagate(slices.signal, position))
 
 
 @lag_rule.register
-def _(layer: Sum, slices: Slices, position: str, plan: Plan, extent: Extent) -> Slices:
-    ends = _branches(layer, slices, position, plan, extent)
-    return _combine(ends, [1.0] * len(ends), layer.propagate(slices.signal, position))
+def _(layer: Sum, slices: Slices, position: Path, plan: Plan, extent: Extent) -> Slices:
+    ends = branch_slices(layer, slices, position, plan, extent)
+    return combine(ends, [1.0] * len(ends), layer.propagate(slices.signal, position))
 
 
 def diagonal_of(values: Array, slices: Slices) -> Array:
@@ -343,13 +351,15 @@ def diagonal_of(values: Array, slices: Slices) -> Array:
 
 def margin_of(architecture: Layer) -> int:
     """The gap that keeps the two halves of a lag apart: the largest radius, and all radii of circular convolutions."""
-    radii = [(item.conv.kernel_size // 2, item.conv.padding) for item in convolutions(architecture)]
+    radii = [(item.conv.reach, item.conv.padding) for item in convolutions(architecture)]
     largest = max((radius for radius, _ in radii), default=0)
     return max(largest, sum(radius for radius, padding in radii if padding == "circular"))
 
 
-def evaluate(architecture: Serial, image: Array, plan: Plan, rows: Lags, columns: Lags | None) -> Slices:
-    """The slices of the output at the given lags."""
-    wanted = Extent(rows, columns)
+def evaluate(
+    architecture: Layer, image: Array, plan: Plan, rows: Lags, columns: Lags | None, stored: bool = False
+) -> Slices:
+    """The slices of the output at the given lags, ``stored`` with what lies behind every Downsample from its store."""
+    wanted = Extent(rows, columns, stored=stored)
     extent = needed(architecture, wanted)
-    return lag_rule(architecture, input_slices(image, extent, plan), "", plan, wanted)
+    return lag_rule(architecture, input_slices(image, extent, plan), Path(), plan, wanted)

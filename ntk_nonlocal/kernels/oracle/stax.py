@@ -14,10 +14,12 @@ A layer from outside the package brings its meaning with :data:`stax_rule`::
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import singledispatch
+from fractions import Fraction
+from functools import partial, singledispatch
 from typing import Any, Literal
 
 import jax
@@ -26,15 +28,19 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ntk_nonlocal.architecture import (
+    Chain,
     Concat,
     Conv,
     Downsample,
     Erf,
     Layer,
     LeakyRelu,
+    Normalize,
+    Path,
+    Pointwise,
     Rbf,
     Relu,
-    Serial,
+    Signal,
     Sum,
     Upsample,
     as_serial,
@@ -53,6 +59,9 @@ Triple = tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]
 # Peak memory over that of the largest covariance, measured on convolutional networks and autoencoders.
 _COPIES_EAGER = 16
 _COPIES_JIT = 9
+# Points a side of its quadrature for a function of the user's own.
+_QUADRATURE = 40
+_MOST_PARTS = 2**16
 
 
 def to_stax(architecture: Layer, width: int = 256, out_channels: int = 1) -> Triple:
@@ -78,8 +87,11 @@ def to_stax(architecture: Layer, width: int = 256, out_channels: int = 1) -> Tri
     for name, value in (("width", width), ("out_channels", out_channels)):
         whole(name, value, 1)
     serial = as_serial(architecture)
-    channels = {conv.position: int(out_channels if conv.is_output else width) for conv in convolutions(serial)}
-    return stax_rule(serial, Place("", channels))
+    channels = {
+        conv.position: int(out_channels) if conv.is_output else max(1, round(conv.conv.channels * width))
+        for conv in convolutions(serial)
+    }
+    return stax_rule(serial, Place(Path(), channels))
 
 
 def exact_kernel(
@@ -114,7 +126,9 @@ def exact_kernel(
     x = checked_input(network_input)
     image_shape = output_signal(architecture, (x.shape[0], x.shape[1])).size
     assert image_shape is not None  # it was given
-    _, _, kernel_fn = to_stax(architecture, width=1)
+    # so wide that every layer has whole channels, whose numbers weight the branches of a Concat
+    shares = [Fraction(conv.conv.channels).limit_denominator(_MOST_PARTS) for conv in convolutions(architecture)]
+    _, _, kernel_fn = to_stax(architecture, width=math.lcm(*(share.denominator for share in shares)))
 
     def matrix(x: Array) -> Array:
         return _pixel_matrix(kernel_fn(x[None], None, (kind, "is_reversed")), kind, image_shape).astype(x.dtype)
@@ -157,18 +171,23 @@ def _check_memory(function: Callable[[Array], Array], x: Array, copies: int) -> 
 class Place:
     """Where a layer stands: its position as in error messages, and the channels of every convolution by position."""
 
-    position: str
-    channels_by_position: dict[str, int]
-
-    def inside(self, label: Literal["layer", "branch"], index: int) -> Place:
-        """The place of the ``index``-th layer or branch of a layer that stands here."""
-        name = f"{label} {index}"
-        return Place(f"{self.position}, {name}" if self.position else name, self.channels_by_position)
+    position: Path
+    channels_by_position: dict[Path, int]
 
     @property
     def channels(self) -> int:
         """Channels that a convolution here gives."""
         return self.channels_by_position[self.position]
+
+    def children(self, layer: Layer) -> list[Triple]:
+        """The triples of the layers that a container at this place is made of."""
+        inside = layer.inside(Signal(), self.position)
+        return [stax_rule(child, Place(where, self.channels_by_position)) for child, where, _ in inside]
+
+    def branches(self, layer: Layer, fan_in: Triple) -> Triple:
+        """The triple of a container at this place whose branches have one input, and are joined by ``fan_in``."""
+        stax, triples = neural_tangents.stax(), self.children(layer)
+        return stax.serial(stax.FanOut(len(triples)), stax.parallel(*triples), fan_in)
 
 
 @singledispatch
@@ -181,33 +200,27 @@ def stax_rule(layer: Layer, place: Place) -> Triple:
 
 
 @stax_rule.register
-def _(layer: Serial, place: Place) -> Triple:
+def _(layer: Chain, place: Place) -> Triple:
     stax = neural_tangents.stax()
-    if not layer.layers:
-        return stax.Identity()
-    triples = [stax_rule(inner, place.inside("layer", index)) for index, inner in enumerate(layer.layers)]
-    return stax.serial(*triples)
+    return stax.serial(*place.children(layer)) if layer.children else stax.Identity()
 
 
 @stax_rule.register
 def _(layer: Concat, place: Place) -> Triple:
-    return _branches(layer.branches, place, neural_tangents.stax().FanInConcat(-1))
+    return place.branches(layer, neural_tangents.stax().FanInConcat(-1))
 
 
 @stax_rule.register
 def _(layer: Sum, place: Place) -> Triple:
-    return _branches(layer.branches, place, neural_tangents.stax().FanInSum())
-
-
-def _branches(branches: tuple[Layer, ...], place: Place, fan_in: Triple) -> Triple:
-    stax = neural_tangents.stax()
-    triples = [stax_rule(branch, place.inside("branch", index)) for index, branch in enumerate(branches)]
-    return stax.serial(stax.FanOut(len(triples)), stax.parallel(*triples), fan_in)
+    return place.branches(layer, neural_tangents.stax().FanInSum())
 
 
 @stax_rule.register
 def _(layer: Conv, place: Place) -> Triple:
-    return neural_tangents.stax().Conv(
+    stax = neural_tangents.stax()
+    if layer.dilation > 1 and layer.kernel_size > 1:
+        raise NotImplementedError(f"{place.position}: neural-tangents has no dilated convolution such as {layer!r}")
+    conv = stax.Conv(
         place.channels,
         (layer.kernel_size, layer.kernel_size),
         padding="CIRCULAR" if layer.padding == "circular" else "SAME",
@@ -215,6 +228,12 @@ def _(layer: Conv, place: Place) -> Triple:
         b_std=layer.bias_std or None,
         parameterization="ntk",
     )
+    return conv if layer.stride == 1 else stax.serial(conv, stax_rule(layer.stages[1], place))
+
+
+@stax_rule.register
+def _(layer: Normalize, place: Place) -> Triple:
+    return neural_tangents.stax().LayerNorm(-1, layer.epsilon)
 
 
 @stax_rule.register
@@ -238,31 +257,38 @@ def _(layer: Rbf, place: Place) -> Triple:
 
 
 @stax_rule.register
+def _(layer: Pointwise, place: Place) -> Triple:
+    """Its kernel is by quadrature in two dimensions (of so many points a side), for smooth functions."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that it is by quadrature, and that JAX differentiates it
+        return neural_tangents.stax().ElementwiseNumerical(layer, _QUADRATURE, layer.derivative)
+
+
+@stax_rule.register
 def _(layer: Downsample, place: Place) -> Triple:
     stax, factor = neural_tangents.stax(), layer.factor
     if layer.method == "average":
         return stax.AvgPool((factor, factor), (factor, factor), padding="VALID")
+    every = slice(None, None, factor)
+    return linear_layer(lambda x: x[:, every, every], _on_space(lambda values: values[..., every, every, every, every]))
 
-    def keep(covariance: Array | None, batch_axes: int) -> Array | None:
-        if covariance is None or covariance.ndim == 0:
-            return covariance
-        return covariance[(slice(None),) * batch_axes + (slice(None, None, factor),) * 4]
+
+def _on_space(function: Callable[[Array], Array]) -> Callable[[Any], Any]:
+    """What a function of the last four axes of a covariance, two of rows and two of columns, does to a kernel."""
 
     def change(kernel: Any) -> Any:
-        own = 1 if kernel.diagonal_batch else 2
-        return kernel.replace(
-            cov1=keep(kernel.cov1, own),
-            cov2=keep(kernel.cov2, own),
-            nngp=keep(kernel.nngp, 2),
-            ntk=keep(kernel.ntk, 2),
-        )
+        parts = {name: getattr(kernel, name) for name in ("cov1", "cov2", "nngp", "ntk")}
+        known = {name: part for name, part in parts.items() if part is not None and part.ndim}
+        return kernel.replace(**{name: function(part) for name, part in known.items()})
 
-    return _linear_layer(lambda x: x[:, ::factor, ::factor], change)
+    return change
 
 
 @stax_rule.register
 def _(layer: Upsample, place: Place) -> Triple:
     stax, factor, method = neural_tangents.stax(), layer.factor, layer.method
+    if method == "zero":
+        return linear_layer(partial(_spread, factor, (1, 2)), _on_space(partial(_spread, factor, (-4, -3, -2, -1))))
 
     def resize(shape: tuple[int, ...]) -> Triple:
         return stax.ImageResize((-1, factor * shape[1], factor * shape[2], -1), method)
@@ -272,10 +298,19 @@ def _(layer: Upsample, place: Place) -> Triple:
         upright = kernel.reverse() if kernel.is_reversed else kernel
         return resize(kernel.shape1)[2](upright)
 
-    return _linear_layer(lambda x: resize(x.shape)[1]((), x), change)
+    return linear_layer(lambda x: resize(x.shape)[1]((), x), change)
 
 
-def _linear_layer(resample: Callable[[Array], Array], change: Callable[[Any], Any]) -> Triple:
+def _spread(factor: int, axes: tuple[int, ...], values: Array) -> Array:
+    """Zeros behind every entry along the axes."""
+    shape, index = list(values.shape), [slice(None)] * values.ndim
+    for axis in axes:
+        shape[axis] *= factor
+        index[axis] = slice(None, None, factor)
+    return jnp.zeros(shape, values.dtype).at[tuple(index)].set(values)
+
+
+def linear_layer(resample: Callable[[Array], Array], change: Callable[[Any], Any]) -> Triple:
     """A layer without weights: ``resample`` acts on images (N, H, W, C), ``change`` on full spatial kernels."""
     stax = neural_tangents.stax()
 

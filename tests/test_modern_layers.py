@@ -1,0 +1,142 @@
+"""Dilation, strides, zeros between pixels, normalisation, narrow layers: as finite networks, and by neural-tangents.
+
+Their kernels to 50 digits are in ``tests/kernels/test_lag_layers.py``.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ntk_nonlocal as nnl
+from ntk_nonlocal.architecture import Concat, Conv, Downsample, Layer, Normalize, Relu, Serial, Sum, Upsample
+from ntk_nonlocal.kernels import tangent_kernel
+
+STRIDED = Serial(
+    *(Conv(3, bias_std=0.1, stride=2), Relu(), Upsample(2, "zero"), Conv(3), Relu()),
+    *(Conv(3, padding="circular", stride=2), Relu(), Upsample(2), Conv(1)),
+)
+NORMALIZED = Serial(
+    *(Conv(3, bias_std=0.1), Normalize(0.01), Relu()),
+    *(Sum(Conv(3), Serial(Conv(1), Normalize(), Relu(), Conv(1))), Normalize(), Relu(), Conv(1)),
+)
+NARROW = Serial(
+    *(Conv(3), Relu(), Concat(Serial(), Serial(Conv(3, channels=0.25), Relu())), Conv(1, channels=2), Relu()),
+    *(Concat(Conv(3), Serial()), Conv(1)),
+)
+
+
+def image(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).uniform(size=shape)
+
+
+@pytest.mark.parametrize("architecture", [STRIDED, NORMALIZED, NARROW], ids=["strided", "normalized", "narrow"])
+def test_neural_tangents_agrees(architecture: Layer, x64: None) -> None:
+    pytest.importorskip("ntk_nonlocal.kernels.oracle.stax")
+    x = image(4, 6, 2)
+    found = np.asarray(tangent_kernel(architecture, x).as_matrix())
+    expected = np.asarray(tangent_kernel(architecture, x, backend="neural-tangents").as_matrix())
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-8 * expected.max())
+
+
+def test_neural_tangents_has_no_dilation() -> None:
+    pytest.importorskip("ntk_nonlocal.kernels.oracle.stax")
+    with pytest.raises(NotImplementedError, match=r"layer 1: neural-tangents has no dilated convolution"):
+        nnl.to_stax(Serial(Conv(1), Conv(3, dilation=2)))
+
+
+@pytest.mark.parametrize("padding", ["zero", "circular"])
+@pytest.mark.parametrize(("dilation", "stride"), [(2, 1), (1, 2), (2, 3)])
+def test_a_convolution_reads_pixels_apart_and_keeps_every_other(padding: str, dilation: int, stride: int) -> None:
+    x = image(6, 12, 2).astype(np.float32)
+    layer = Conv(3, 1.3, padding=padding, dilation=dilation, stride=stride)  # type: ignore[arg-type]
+    network = nnl.to_flax(Serial(layer), out_channels=4)
+    params = network.init(jax.random.key(0), x)
+    kernel = np.asarray(params["layer_0"]["kernel"])
+    mode = "wrap" if padding == "circular" else "constant"
+    padded = np.pad(x, [(dilation, dilation)] * 2 + [(0, 0)], mode=mode)  # type: ignore[call-overload]
+    windows = [(a, b, padded[a * dilation :, b * dilation :][:6, :12]) for a in range(3) for b in range(3)]
+    expected = sum(window @ kernel[a, b] for a, b, window in windows) * 1.3 / np.sqrt(9 * 2)
+    np.testing.assert_allclose(network.apply(params, x), expected[::stride, ::stride], atol=1e-5)
+
+
+def alone(layer: Layer, x: np.ndarray, channels: int) -> np.ndarray:
+    """The layer's function, between convolutions that are the identity."""
+    network = nnl.to_flax(Serial(Conv(1, 1.0), layer, Conv(1, 1.0)), width=channels, out_channels=channels)
+    identity = jnp.eye(channels)[None, None] * np.sqrt(channels)
+    params = jax.tree.map(lambda leaf: identity.astype(leaf.dtype), network.init(jax.random.key(0), x))
+    return np.asarray(network.apply(params, x))
+
+
+def test_zeros_follow_every_pixel() -> None:
+    x = image(3, 4, 1).astype(np.float32)
+    expected = np.kron(x[..., 0], [[1, 0], [0, 0]])
+    np.testing.assert_allclose(alone(Upsample(2, "zero"), x, 1)[..., 0], expected, atol=1e-6)
+
+
+def test_normalize_takes_mean_and_variance_of_the_channels() -> None:
+    x = image(3, 4, 5).astype(np.float32)
+    expected = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 0.1)
+    np.testing.assert_allclose(alone(Normalize(0.1), x, 5), expected, atol=1e-5)
+
+
+def test_narrow_layers_have_their_share_of_the_width() -> None:
+    network = nnl.to_flax(NARROW, width=8, out_channels=3)
+    params = network.init(jax.random.key(0), image(4, 4, 1).astype(np.float32))
+    shapes = [leaf.shape[2:] for leaf in jax.tree.leaves(params)]
+    assert sorted(shapes) == sorted([(1, 8), (8, 2), (10, 16), (16, 8), (24, 3)])
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        NORMALIZED,
+        Serial(
+            Conv(3, dilation=2), Relu(), Conv(3, stride=2), Relu(), Upsample(2, "zero"), Conv(3, 2.0), Relu(), Conv(1)
+        ),
+    ],
+    ids=["normalized", "strided"],
+)
+def test_finite_networks_approach_the_kernel_as_one_over_the_root_of_their_width(architecture: Layer) -> None:
+    x = image(4, 4, 3).astype(np.float32)
+    exact = np.asarray(tangent_kernel(architecture, x).as_matrix())
+    distances = []
+    for width in (32, 512):
+        network = nnl.to_flax(architecture, width=width, out_channels=1)
+        kernels = [
+            nnl.empirical_kernel(network, network.init(key, x), x).as_matrix()
+            for key in jax.random.split(jax.random.key(1), 4)
+        ]
+        distances.append(np.mean([np.linalg.norm(kernel - exact) for kernel in kernels]) / np.linalg.norm(exact))
+    assert distances[1] < 0.15 and 2.4 < distances[0] / distances[1] < 7  # 4
+
+
+@pytest.mark.parametrize(
+    ("architecture", "message"),
+    [
+        (lambda: Serial(Conv(1), Relu(), Normalize()), r"layer 2: Normalize\(\) behind a nonlinearity.*mean"),
+        (lambda: nnl.to_flax(Serial(Normalize(), Conv(1))), r"layer 0: Normalize\(\) is applied to the network input"),
+        (lambda: nnl.to_flax(Serial(Conv(1), Normalize())), r"must end in a Conv"),
+        (lambda: Sum(Conv(1), Conv(1, channels=0.5)), r"Sum have different numbers of channels \(1, 0.5"),
+        (lambda: tangent_kernel(Conv(1, stride=3), image(4, 6, 1)), r"Conv\(1, stride=3\) needs.*divisible by 3"),
+        (lambda: tangent_kernel(Conv(3, padding="circular", dilation=3), image(6, 9, 1)), r"at least 7x7.*got 6x9"),
+        (lambda: Conv(3, dilation=0), r"Conv: dilation must be an integer of at least 1, got 0"),
+        (lambda: Conv(3, stride=1.5), r"Conv: stride must be an integer"),  # type: ignore[arg-type]
+        (lambda: Conv(3, channels=0), r"Conv: channels, a share of the width, must be above 0"),
+        (lambda: Normalize(0), r"Normalize: epsilon must be above 0"),
+    ],
+)
+def test_what_has_no_limit_or_does_not_fit_is_refused(architecture: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        architecture()  # type: ignore[operator]
+
+
+def test_a_stride_is_a_downsample_behind_a_convolution(x64: None) -> None:
+    x = image(6, 6, 1)
+    one = Serial(Conv(3, stride=2), Relu(), Conv(1))
+    two = Serial(Conv(3), Downsample(2, "stride"), Relu(), Conv(1))
+    found, expected = (tangent_kernel(architecture, x) for architecture in (one, two))
+    assert len(found.stores) == len(expected.stores) == 1  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(found.as_matrix(), expected.as_matrix())
