@@ -45,6 +45,7 @@ from ntk_nonlocal.linalg import (
     symmetric_form,
 )
 from ntk_nonlocal.operators import LinearOperator
+from ntk_nonlocal.xla import by_value
 
 
 class Trajectory:
@@ -203,6 +204,7 @@ class Trajectory:
         )
 
 
+@by_value
 def trajectory(
     op: LinearOperator,
     y: ArrayLike,
@@ -277,7 +279,7 @@ def trajectory(
             f"gradient descent stopped after {space.products} products with an estimated relative error of {worst:.1e} "
             f"instead of {limit:.1e}; raise max_products, ask for fewer steps or a larger tolerance",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
     return result
 
@@ -307,6 +309,7 @@ def _check_options(
     return check_tolerance(op, tolerance)
 
 
+@by_value
 def gradient_descent(
     op: LinearOperator,
     y: ArrayLike,

@@ -35,7 +35,8 @@ FEW_CHANNELS = 4
 _ROUNDING = 1e-6
 # Noise may leave [0, 1], but an image that is further away than this is on another scale.
 _FURTHEST_VALUE = 20.0
-_WHITES = (1.0, 255.0, 65535.0)
+# What white is, and the darkest picture of such a scale: one of 8 bits that is nearly black, or of 12 bits among 16.
+_WHITES = ((1.0, 1 / 256), (255.0, 16.0), (65535.0, 4096.0))
 
 
 def real_array(name: str, value: Any) -> Known:
@@ -190,7 +191,7 @@ def white_of(image: NDArray[Any]) -> float:
     """What white most likely is in an image of unknown scale: 1, 255 or 65535 where its values are of that order,
     else its largest absolute value (1 where all are zero)."""
     largest = float(np.abs(image).max())
-    return next((white for white in _WHITES if white / 16 < largest <= 2 * white), largest or 1.0)
+    return next((white for white, darkest in _WHITES if darkest < largest <= 2 * white), largest or 1.0)
 
 
 def check_sigma(sigma: float, largest: float | None = None) -> float:
@@ -206,7 +207,8 @@ def check_sigma(sigma: float, largest: float | None = None) -> float:
     """
     scale, most = "on the [0, 1] scale", 1.0
     if largest is not None:
-        scale, most = f"in the units of the image, whose values reach {largest:.4g}", largest
+        reach = f", whose values reach {largest:.4g}" if math.isfinite(largest) else ""
+        scale, most = f"in the units of the image{reach}", largest
     number = np.asarray(sigma)
     if number.ndim != 0 or number.dtype.kind not in "iuf":
         raise TypeError(f"sigma is one number {scale}, got {sigma!r}")

@@ -17,6 +17,7 @@ anything, noise included, while brightness keeps its noise. Where brightness is 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,8 @@ def add_noise(clean: ArrayLike, sigma: float, *, seed: int = 0) -> NDArray[Any]:
 
 
 def estimate_sigma(noisy: ArrayLike) -> float:
-    """The standard deviation of the noise in an image, on the [0, 1] scale, one number for all channels.
+    """The standard deviation of the noise in an image, one number for all channels, in the units of the image (those of
+    [0, 1] for integers).
 
     Within 0.6/255 of the truth for white Gaussian noise of 5/255 to 50/255 on natural photographs of 256x256 and more
     (dense fine texture, such as fur, reads up to 1.1/255 too high in colour and 2.5/255 in grey). Deterministic.
@@ -80,7 +82,7 @@ def estimate_sigma(noisy: ArrayLike) -> float:
     next to nothing.
 
     Args:
-      noisy: shape (H, W) or (H, W, C); uint8, uint16 or float, which may leave [0, 1].
+      noisy: shape (H, W) or (H, W, C); uint8, uint16, or float on any scale.
 
     Returns:
       sigma >= 0; exactly 0 for a constant image and for a single pixel. Constant channels do not count.
@@ -88,10 +90,18 @@ def estimate_sigma(noisy: ArrayLike) -> float:
     Raises:
       ValueError, TypeError: not such an image (see :func:`ntk_nonlocal.images.as_noisy_image`).
     """
-    image = _distinct_channels(as_noisy_image(noisy, dtype=np.float64))
+    image = _distinct_channels(as_noisy_image(noisy, dtype=np.float64, data_range=None))
     channels = image.shape[2]
     if channels == 0:
         return 0.0
+    # Near 1, where no square overflows; powers of two change no digit.
+    largest = float(np.abs(image).max())
+    exponent = math.frexp(largest)[1] - 1
+    return min(float(np.ldexp(_noise_of(np.ldexp(image, -exponent)), exponent)), largest)
+
+
+def _noise_of(image: NDArray[np.float64]) -> float:
+    channels = image.shape[2]
     # Clipped values stand at the smallest or largest value of their channel.
     clipped = (image == image.min(axis=(0, 1))) | (image == image.max(axis=(0, 1)))
     whole = _white_noise(image, clipped)

@@ -15,6 +15,7 @@ from jax.typing import ArrayLike
 
 from ntk_nonlocal.images import finite_array
 from ntk_nonlocal.operators import LinearOperator
+from ntk_nonlocal.xla import by_value
 
 __all__ = [
     "Eigenvectors",
@@ -105,6 +106,7 @@ def energy_shares(image: ArrayLike, vectors: ArrayLike, *, remove_mean: bool = F
     return np.asarray(np.cumsum(np.sum((columns.T @ pixels) ** 2, axis=1)) / energy)
 
 
+@by_value
 def alignment(
     a: LinearOperator, b: LinearOperator, *, centered: bool = False, probes: int | None = None, seed: int = 0
 ) -> Estimate:
@@ -132,6 +134,7 @@ def alignment(
     return Estimate(float(value), _standard_error(influence, a, probes))
 
 
+@by_value
 def relative_distance(
     a: LinearOperator, reference: LinearOperator, *, probes: int | None = None, seed: int = 0
 ) -> Estimate:

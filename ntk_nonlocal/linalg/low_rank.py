@@ -22,6 +22,7 @@ from jax.typing import ArrayLike
 
 from ntk_nonlocal.checks import choice, whole
 from ntk_nonlocal.operators import LinearOperator, check_operator, static_field
+from ntk_nonlocal.xla import by_value
 
 from .functions import check_image, descent_filter
 from .krylov import Estimate, probe_generator, random_columns, symmetric_form
@@ -57,6 +58,7 @@ class LowRankOperator(LinearOperator):
     def as_matrix(self) -> Array:
         return jnp.matmul(self.factor, self.factor.T, precision="highest")
 
+    @by_value
     def gradient_descent(
         self,
         y: ArrayLike,
@@ -100,6 +102,7 @@ class LowRankOperator(LinearOperator):
         return begin + jnp.moveaxis(moved.reshape(*image.shape[:2], -1, image.shape[2]), 2, 0)
 
 
+@by_value
 def nystrom(
     op: LinearOperator, rank: int, sampling: Literal["columns", "gaussian"] = "columns", *, seed: int = 0
 ) -> LowRankOperator:
@@ -175,6 +178,7 @@ class ApproximationError:
     frobenius: Estimate
 
 
+@by_value
 def approximation_error(
     op: LinearOperator, approximation: LinearOperator, *, probes: int = 16, seed: int = 1
 ) -> ApproximationError:
