@@ -249,7 +249,8 @@ CALLS: dict[str, Call] = {
         seed=("seed", 0),
     ),
     "denoise": call(
-        nnl.denoise, noisy=("noisy on any scale", LARGER), sigma=("sigma?", 0.1), method=("word", "tv"), seed=("seed", 0),
+        nnl.denoise, noisy=("noisy on any scale", LARGER), sigma=("sigma?", 0.1), method=("word", "tv"),
+        seed=("seed", 0),
     ),
     "denoise by training": call(
         functools.partial(nnl.denoise, LARGER, 0.1, "gd"), **_TRAINED, seed=("seed", 0)

@@ -8,7 +8,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +24,9 @@ from .result import Denoised, Method
 from .tiles import Tiles
 from .trained import trained
 
+if TYPE_CHECKING:
+    from jaxtyping import Shaped
+
 METHODS: tuple[Method, ...] = get_args(Method)
 TRAINED = ("gd", "adam")
 
@@ -38,7 +41,7 @@ _CLIPPED = 1e-3  # a share of the values
 
 
 def denoise(
-    noisy: ArrayLike,
+    noisy: Shaped[ArrayLike, "H W *C"],
     sigma: float | None = None,
     method: Method = "ntk",
     *,

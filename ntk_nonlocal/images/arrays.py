@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 if TYPE_CHECKING:
     import jax
+    from jaxtyping import Float, Shaped
 
     Known = NDArray[Any] | jax.Array
 
@@ -137,12 +138,14 @@ def checked_input(network_input: Any) -> jax.Array:
         warnings.warn(
             "the network input is float64 but JAX has no 64-bit types enabled: the kernel is computed in float32; "
             'call jax.config.update("jax_enable_x64", True) first, or pass float32',
-            stacklevel=3,
+            stacklevel=4,
         )
     return image
 
 
-def as_image(array: ArrayLike, *, dtype: DTypeLike | None = None) -> NDArray[Any]:
+def as_image(
+    array: Shaped[ArrayLike, "H W *C"], *, dtype: DTypeLike | None = None
+) -> Float[NDArray[Any], "H W channels"]:
     """Clean image data as a float array of shape (H, W, C) with values in [0, 1].
 
     Args:
@@ -165,7 +168,9 @@ def as_image(array: ArrayLike, *, dtype: DTypeLike | None = None) -> NDArray[Any
     return cast(NDArray[Any], np.clip(image, 0, 1))
 
 
-def as_noisy_image(array: ArrayLike, *, dtype: DTypeLike | None = None, data_range: float | None = 1.0) -> NDArray[Any]:
+def as_noisy_image(
+    array: Shaped[ArrayLike, "H W *C"], *, dtype: DTypeLike | None = None, data_range: float | None = 1.0
+) -> Float[NDArray[Any], "H W channels"]:
     """Noisy image data as a float array of shape (H, W, C): like :func:`as_image`, but noise may leave [0, 1].
 
     Args:

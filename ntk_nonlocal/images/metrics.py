@@ -7,6 +7,7 @@ Wang, Bovik, Sheikh and Simoncelli, "Image Quality Assessment: From Error Visibi
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,10 +16,15 @@ from ntk_nonlocal.checks import positive
 
 from .arrays import as_noisy_image
 
+if TYPE_CHECKING:
+    from jaxtyping import Shaped
+
 _SSIM_WINDOW = 11
 
 
-def psnr(a: ArrayLike, b: ArrayLike, *, data_range: float = 1.0, clip: bool = True) -> float:
+def psnr(
+    a: Shaped[ArrayLike, "H W *A"], b: Shaped[ArrayLike, "H W *B"], *, data_range: float = 1.0, clip: bool = True
+) -> float:
     """The peak signal-to-noise ratio of two images in dB: 10 log10 of data_range^2 over the mean squared difference.
 
     Args:
@@ -37,7 +43,9 @@ def psnr(a: ArrayLike, b: ArrayLike, *, data_range: float = 1.0, clip: bool = Tr
     return math.inf if error == 0 else -10 * math.log10(error)
 
 
-def ssim(a: ArrayLike, b: ArrayLike, *, data_range: float = 1.0, clip: bool = True) -> float:
+def ssim(
+    a: Shaped[ArrayLike, "H W *A"], b: Shaped[ArrayLike, "H W *B"], *, data_range: float = 1.0, clip: bool = True
+) -> float:
     """The structural similarity of two images, 1 for equal ones, mean over pixels and channels.
 
     scikit-image's, with the settings of Wang et al. (2004): Gaussian window of standard deviation 1.5 (11x11),

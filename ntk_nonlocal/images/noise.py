@@ -18,7 +18,7 @@ anything, noise included, while brightness keeps its noise. Where brightness is 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -27,6 +27,9 @@ from numpy.typing import ArrayLike, NDArray
 from ntk_nonlocal.checks import seed as check_seed
 
 from .arrays import as_image, as_noisy_image, check_sigma
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Shaped
 
 _LARGEST_PATCH = 6
 _MOST_DIMENSIONS = 150
@@ -41,7 +44,9 @@ _ENOUGH_PIXELS = 64 * 64  # of smaller images the two figures are too rough to b
 _CHECKERS = 8  # the two halves of an image are the black and white fields of an 8x8 checkerboard
 
 
-def add_noise(clean: ArrayLike, sigma: float, *, seed: int = 0) -> NDArray[Any]:
+def add_noise(
+    clean: Shaped[ArrayLike, "H W *C"], sigma: float, *, seed: int = 0
+) -> Float[NDArray[Any], "H W channels"]:
     """The image with white Gaussian noise: y = x + sigma n, neither clipped nor rounded.
 
     n is ``numpy.random.default_rng(seed).normal(size=x.shape)``, so that everybody measures on the same noise.
@@ -63,7 +68,7 @@ def add_noise(clean: ArrayLike, sigma: float, *, seed: int = 0) -> NDArray[Any]:
     return (image + noise).astype(image.dtype)
 
 
-def estimate_sigma(noisy: ArrayLike) -> float:
+def estimate_sigma(noisy: Shaped[ArrayLike, "H W *C"]) -> float:
     """The standard deviation of the noise in an image, one number for all channels, in the units of the image (those of
     [0, 1] for integers).
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -16,6 +16,9 @@ from jax.typing import ArrayLike
 from ntk_nonlocal.images import finite_array
 from ntk_nonlocal.operators import LinearOperator
 from ntk_nonlocal.xla import by_value
+
+if TYPE_CHECKING:
+    from jaxtyping import Float64, Real
 
 __all__ = [
     "Eigenvectors",
@@ -52,7 +55,9 @@ class Estimate:
         return f"{self.value:.4g}" + (f" +- {self.standard_error:.2g}" if self.standard_error else "")
 
 
-def leading_eigenvectors(features: ArrayLike, k: int = 3, *, centered: bool = False) -> Eigenvectors:
+def leading_eigenvectors(
+    features: Real[ArrayLike, "H W channels"], k: int = 3, *, centered: bool = False
+) -> Eigenvectors:
     """Leading eigenvectors over pixels of the covariance of features, as in the paper's figure 5.
 
     The covariance F F^T / channels, with F the features as a (H W, channels) matrix, through F's singular vectors.
@@ -79,7 +84,9 @@ def leading_eigenvectors(features: ArrayLike, k: int = 3, *, centered: bool = Fa
     return Eigenvectors(values[:k], vectors.reshape(height, width, k), float(values.sum()))
 
 
-def energy_shares(image: ArrayLike, vectors: ArrayLike, *, remove_mean: bool = False) -> FloatArray:
+def energy_shares(
+    image: Real[ArrayLike, "H W C"], vectors: Real[ArrayLike, "H W k"], *, remove_mean: bool = False
+) -> Float64[FloatArray, " k"]:
     """Share of an image's energy |x|^2 in the span of the first 1, 2, ..., k vectors, shape (k,).
 
     Args:

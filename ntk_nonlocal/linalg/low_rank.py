@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,9 @@ from ntk_nonlocal.xla import by_value
 
 from .functions import check_image, descent_filter
 from .krylov import Estimate, probe_generator, random_columns, symmetric_form
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Real
 
 
 @jax.tree_util.register_dataclass
@@ -61,12 +64,12 @@ class LowRankOperator(LinearOperator):
     @by_value
     def gradient_descent(
         self,
-        y: ArrayLike,
+        y: Real[ArrayLike, "H W C"],
         steps: Sequence[int] | ArrayLike,
         step_size: float = 1.0,
-        start: ArrayLike | None = None,
+        start: Real[ArrayLike, "H W C"] | None = None,
         lambda_max: float | None = None,
-    ) -> Array:
+    ) -> Float[Array, "S H W C"]:
         """Gradient descent with this kernel in closed form, shape (len(steps), H, W, C); no Krylov space.
 
         F_t = Z V h_t(L) V^T Z^T with Z^T Z = V L V^T and h_t(l) = (1 - (1 - eta l)^t) / l.
