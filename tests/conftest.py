@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 from collections.abc import Iterator
@@ -13,6 +14,11 @@ import pytest
 # A shell that starts the tests in the background has interrupts ignored, and what the tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+if importlib.util.find_spec("jaxtyping") and importlib.util.find_spec("beartype"):
+    import shapes
+
+    shapes.check_all()
 
 
 @pytest.fixture

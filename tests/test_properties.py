@@ -73,6 +73,7 @@ def _wrong_images(floats_only: bool, limited: bool) -> st.SearchStrategy[Any]:
 BAD: dict[str, st.SearchStrategy[Any]] = {
     "clean": _wrong_images(False, True),
     "noisy": _wrong_images(False, True),
+    "noisy on any scale": _wrong_images(False, False),
     "input": st.one_of(_wrong_images(True, False), st.builds(_array, st.just((8, 8)), st.just("float32"), st.just(1))),
     "target": st.one_of(
         OTHER,
@@ -248,14 +249,15 @@ CALLS: dict[str, Call] = {
         seed=("seed", 0),
     ),
     "denoise": call(
-        nnl.denoise, noisy=("noisy", LARGER), sigma=("sigma?", 0.1), method=("word", "tv"), seed=("seed", 0),
+        nnl.denoise, noisy=("noisy on any scale", LARGER), sigma=("sigma?", 0.1), method=("word", "tv"),
+        seed=("seed", 0),
     ),
     "denoise by training": call(
         functools.partial(nnl.denoise, LARGER, 0.1, "gd"), **_TRAINED, seed=("seed", 0)
     ),
-    "psnr": call(nnl.psnr, a=("noisy", LARGER), b=("noisy", LARGER)),
-    "ssim": call(nnl.ssim, a=("noisy", LARGER), b=("noisy", LARGER)),
-    "estimate_sigma": call(nnl.estimate_sigma, noisy=("noisy", LARGER)),
+    "psnr": call(nnl.psnr, a=("noisy", LARGER), b=("noisy", LARGER), data_range=("positive", 1.0)),
+    "ssim": call(nnl.ssim, a=("noisy", LARGER), b=("noisy", LARGER), data_range=("positive", 1.0)),
+    "estimate_sigma": call(nnl.estimate_sigma, noisy=("noisy on any scale", LARGER)),
     "add_noise": call(nnl.add_noise, clean=("clean", LARGER), sigma=("sigma", 0.1), seed=("seed", 0)),
     "crop": call(nnl.crop, image=("shaped", LARGER), size=("size", 8), center=("pair?", None)),
     "example_image": call(nnl.example_image, size=("count", 64)),

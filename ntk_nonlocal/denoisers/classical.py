@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ntk_nonlocal.images import white_of
+
 Image = NDArray[Any]
 
 
@@ -44,10 +46,12 @@ def bm3d(noisy: Image, sigma: float) -> tuple[Image, dict[str, Any]]:
     """Block matching and 3-D filtering (Dabov, Foi, Katkovnik & Egiazarian 2007), by its authors' package."""
     require_bm3d()
     package = importlib.import_module("bm3d")
+    white = white_of(noisy)
+    noisy, sigma = noisy / white, sigma / white
     if noisy.shape[2] == 3:
-        return np.asarray(package.bm3d_rgb(noisy, sigma)), {"profile": "np", "colour": "opponent"}
+        return white * np.asarray(package.bm3d_rgb(noisy, sigma)), {"profile": "np", "colour": "opponent"}
     planes = [np.asarray(package.bm3d(noisy[:, :, c], sigma)) for c in range(noisy.shape[2])]
-    return np.stack([plane.reshape(noisy.shape[:2]) for plane in planes], axis=2), {"profile": "np"}
+    return white * np.stack([plane.reshape(noisy.shape[:2]) for plane in planes], axis=2), {"profile": "np"}
 
 
 CLASSICAL: dict[str, Callable[[Image, float], tuple[Image, dict[str, Any]]]] = {"nlm": nlm, "tv": tv, "bm3d": bm3d}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
@@ -23,7 +25,7 @@ from .tiles import Tiles
 from .trained import trained
 
 if TYPE_CHECKING:
-    pass
+    from jaxtyping import Shaped
 
 METHODS: tuple[Method, ...] = get_args(Method)
 TRAINED = ("gd", "adam")
@@ -31,13 +33,15 @@ TRAINED = ("gd", "adam")
 _SMALLEST_SIDE = 8
 _LARGEST_TILE = 576
 _OVERLAP = 48
-# Below this, in float32, perturbations by a tenth of sigma are rounding errors, and no image shows such noise.
+# Below this share of the largest value perturbations by a tenth of sigma are rounding errors in float32, and no image
+# shows such noise.
 _NO_NOISE = 1e-5
+_MOST_CHANNELS = 4
 _CLIPPED = 1e-3  # a share of the values
 
 
 def denoise(
-    noisy: ArrayLike,
+    noisy: Shaped[ArrayLike, "H W *C"],
     sigma: float | None = None,
     method: Method = "ntk",
     *,
@@ -48,21 +52,25 @@ def denoise(
     steps: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Denoised:
-    """Remove white Gaussian noise from an image.
+    """Remove white Gaussian noise from an image, of any scale: denoise(a y, a sigma) is a denoise(y, sigma).
 
     Methods:
       "ntk": the infinitely wide network in closed form, without training (``ntk_nonlocal.denoisers.ntk``).
       "nlm": non-local means of scikit-image (patches of 5, distance 10, h = 0.6 sigma).
       "tv": total variation (Chambolle 2004) of scikit-image, weight 0.9 sigma.
       "bm3d": block matching (Dabov et al. 2007), the optional extra "bm3d"; its licence allows non-commercial use only.
+        It has thresholds of its own that count on white at 1: images of other scales are brought there first, by 255,
+        65535 or their largest value.
       "gd": a finite network fed the noisy image and trained on it by gradient descent.
       "adam": a finite network fed noise and trained on the noisy image by Adam: the deep image prior (Ulyanov et al.
         2018), its outputs averaged before the stop. Both stop where the residual falls to sigma.
 
     Args:
-      noisy: shape (H, W) or (H, W, C), at least 8x8; see :func:`ntk_nonlocal.images.as_noisy_image`.
-      sigma: standard deviation of the noise on the [0, 1] scale; estimated from the image where it is None
-        (:func:`ntk_nonlocal.images.estimate_sigma` says when that fails). Zero gives the image back.
+      noisy: shape (H, W) or (H, W, C) with up to 4 channels, at least 8x8; see
+        :func:`ntk_nonlocal.images.as_noisy_image`.
+      sigma: standard deviation of the noise in the units of the image, which for integers are those of [0, 1];
+        estimated from the image where it is None (:func:`ntk_nonlocal.images.estimate_sigma` says when that fails).
+        Zero gives the image back, and so does, with a warning, less than 1e-5 of the largest value.
       fast: for "ntk": one pass in a smaller window; about five times as fast, for 0.3 dB at sigma 15 and 0.7 dB at 50
         (of 255).
       seed: of the probes of "ntk" and of the weights and input of trained networks.
@@ -75,22 +83,25 @@ def denoise(
       See :class:`Denoised`.
 
     Raises:
-      TypeError, ValueError: not an image, smaller than 8x8, not a noise level, an unknown method, an option of another
-        method.
+      TypeError, ValueError: not an image, smaller than 8x8, a stack or more than 4 channels, not a noise level or one
+        above all values of the image, an unknown method, an option of another method.
       ImportError: "bm3d" is not installed; says how to.
     """
     begin = time.perf_counter()
-    image = as_noisy_image(noisy)
+    image = as_noisy_image(noisy, data_range=None)
     _check(image, method, fast, architecture, width, steps, seed)
-    if sigma is not None and np.ndim(sigma) == 0 and sigma == 0:
-        level = 0.0
-    else:
-        level = estimate_sigma(image) if sigma is None else check_sigma(sigma)
+    level = estimate_sigma(image) if sigma is None else _given(sigma, image)
     settings: dict[str, Any] = {"method": method, "sigma_given": sigma is not None, "sigma": level, "seed": seed}
     settings["clipped"] = _clipped(image)
     report = progress or (lambda share: None)
     step: int | None
-    if level < _NO_NOISE:
+    if level <= _NO_NOISE * float(np.abs(image).max()):
+        if sigma is not None and level > 0:
+            warnings.warn(
+                f"sigma {level:.3g} is less than a hundred-thousandth of the image's largest value, no more than "
+                "rounding; the image is given back as it is",
+                stacklevel=2,
+            )
         found, step, risk, network = image.copy(), 0, 0.0, ""
     elif method == "ntk":
         setting = FAST if fast else BEST
@@ -110,15 +121,25 @@ def denoise(
     return Denoised(found, level, method, step, risk, time.perf_counter() - begin, network, settings)
 
 
+def _given(sigma: float, image: NDArray[Any]) -> float:
+    """A noise level that is zero or in proportion to the image; to one without contrast nothing is."""
+    if np.ndim(sigma) == 0 and sigma == 0:
+        return 0.0
+    return check_sigma(sigma, math.inf if image.min() == image.max() else float(np.abs(image).max()))
+
+
 def _clipped(image: NDArray[Any]) -> bool:
-    """Whether values stop at 0 or 1, and so many stand there that they did not come there by chance."""
-    ends = (image <= 0) | (image >= 1)
-    return bool(image.min() >= 0 and image.max() <= 1 and ends.mean() > _CLIPPED)
+    """Whether values stop at 0 and at their largest, and so many stand there that they did not come there by chance."""
+    ends = np.count_nonzero(image <= 0) + np.count_nonzero(image == image.max()) - 1
+    return bool(image.min() >= 0 and ends > _CLIPPED * image.size)
 
 
 def _in_tiles(
     image: NDArray[Any], sigma: float, setting: Setting, seed: int, report: Callable[[float], None]
 ) -> tuple[NDArray[Any], int, float, dict[str, Any]]:
+    """The closed form on every tile, brought near 1 by a power of two, which changes no digit."""
+    exponent = math.frexp(float(np.abs(image).max()))[1] - 1
+    image, sigma = np.ldexp(image, -exponent), math.ldexp(sigma, -exponent)
     height, width, channels = image.shape
     tiles = Tiles.of((height, width), _LARGEST_TILE, _OVERLAP)
     total, done = len(tiles.corners) * products(setting, (*tiles.size, channels)), 0
@@ -142,7 +163,8 @@ def _in_tiles(
     found = tiles.blend(image, work)
     counts = Counter(step for step, _ in chosen)
     extra = {"tile": tiles.size, "steps_of_tiles": dict(sorted(counts.items()))}
-    return found, counts.most_common(1)[0][0], float(np.mean([risk for _, risk in chosen])), extra
+    risk = float(np.ldexp(np.mean([risk for _, risk in chosen]), 2 * exponent))
+    return np.ldexp(found, exponent), counts.most_common(1)[0][0], risk, extra
 
 
 def _check(
@@ -155,7 +177,13 @@ def _check(
     seed: int,
 ) -> None:
     choice("method", method, METHODS)
-    height, columns = image.shape[:2]
+    height, columns, channels = image.shape
+    if channels > _MOST_CHANNELS:
+        raise ValueError(
+            f"the last axis of an image is its channels, up to {_MOST_CHANNELS}, got shape {image.shape}; a stack of "
+            f"{height} slices of {columns}x{channels} pixels is denoised slice by slice, noisy[i], and {channels} "
+            f"channels of {height}x{columns} pixels channel by channel, noisy[..., c]"
+        )
     if min(height, columns) < _SMALLEST_SIDE:
         raise ValueError(f"denoise needs an image of at least 8x8 pixels, got {height}x{columns}; pad it first")
     if fast and method != "ntk":

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,9 @@ from ntk_nonlocal.checks import positive, whole
 from ntk_nonlocal.images import finite_jax
 from ntk_nonlocal.linalg import check_image
 from ntk_nonlocal.operators import LinearOperator, ScaledOperator, static_field
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Real
 
 
 @jax.tree_util.register_dataclass
@@ -71,13 +75,13 @@ class NonLocalFilter(ScaledOperator):
         """The row sums K 1, shape (H W,)."""
         return 1 / self.left
 
-    def apply(self, image: ArrayLike) -> Array:
+    def apply(self, image: Real[ArrayLike, "H W C"]) -> Float[Array, "H W C"]:
         """W image, for an image of shape (H, W, C)."""
         checked = check_image(self, image, "image")
         filtered: Array = self @ checked.reshape(self.shape[0], -1)
         return filtered.reshape(checked.shape)
 
-    def weights(self, pixel: int) -> Array:
+    def weights(self, pixel: int) -> Float[Array, "H W"]:
         """The weights that make up the output at a pixel (row * W + column), as a map of shape (H, W)."""
         return self.rows(np.array([pixel]))[0].reshape(self.image_shape)
 
@@ -89,7 +93,7 @@ class NonLocalFilter(ScaledOperator):
 
 
 def nonlocal_means(
-    y: ArrayLike,
+    y: Float[ArrayLike, "H W C"],
     patch_size: int = 7,
     h: float | None = None,
     window: int | None = None,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ntk_nonlocal import plotting
-from ntk_nonlocal.images import as_noisy_image
+from ntk_nonlocal.images import as_noisy_image, white_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,8 +25,8 @@ class Denoised:
     """An image without its noise, and how it was made.
 
     Attributes:
-      image: shape (H, W, C) in the precision of the input; not clipped to [0, 1].
-      sigma: the noise level that was assumed, given or estimated, on the [0, 1] scale.
+      image: shape (H, W, C) in the precision and on the scale of the input; not clipped.
+      sigma: the noise level that was assumed, given or estimated, in the units of the image.
       method: see ``denoise``.
       step: the number of gradient-descent steps after which training stops; None for methods without steps, 0 where the
         input itself is returned. With tiles, that of most tiles.
@@ -46,8 +46,15 @@ class Denoised:
     settings: dict[str, Any]
 
     @property
+    def white(self) -> float:
+        """What white is taken for in figures and in ``expected_psnr``: 1, 255 or 65535 where the image's values are of
+        that order, else the largest of them."""
+        return white_of(self.image)
+
+    @property
     def expected_psnr(self) -> float | None:
-        """PSNR in dB that ``risk`` stands for; None without one, and where it would mislead.
+        """PSNR in dB, with ``white`` as its range, that ``risk`` stands for; None without one, and where it would
+        mislead.
 
         The risk of noise that clipping has cut is far too low; and the noise's energy, which it knows only on average,
         has the standard deviation sigma^2 sqrt(2 / N) per sample: a risk of less than three of them is left out.
@@ -56,19 +63,19 @@ class Denoised:
             return None
         if self.risk < 3 * self.sigma**2 * math.sqrt(2 / self.image.size) or self.risk <= 0:
             return None
-        return -10 * math.log10(self.risk)
+        return 20 * math.log10(self.white) - 10 * math.log10(self.risk)
 
     def __repr__(self) -> str:
         height, width, channels = self.image.shape
         step = "" if self.step is None else f", step {self.step}"
         return (
-            f"Denoised({height}x{width}x{channels} image by {self.method!r}, sigma {255 * self.sigma:.1f}/255{step}, "
-            f"{self.seconds:.1f} s)"
+            f"Denoised({height}x{width}x{channels} image by {self.method!r}, "
+            f"sigma {255 * self.sigma / self.white:.1f}/255{step}, {self.seconds:.1f} s)"
         )
 
     def _repr_html_(self) -> str:
         """The image with its caption, for notebooks."""
-        return plotting.image_html(self.image, repr(self))
+        return plotting.image_html(self.image / self.white, repr(self))
 
     def plot(self, noisy: ArrayLike | None = None) -> Figure:
         """The image as a matplotlib figure; beside ``noisy``, of the same shape, where that is given.
@@ -78,7 +85,7 @@ class Denoised:
         """
         if noisy is None:
             return one_image(self)
-        before = as_noisy_image(noisy)
+        before = as_noisy_image(noisy, data_range=None)
         if before.shape != self.image.shape:
             raise ValueError(f"noisy must have the shape of the result, {self.image.shape}, got {before.shape}")
         return side_by_side(before, self)
@@ -94,7 +101,8 @@ def draw_side_by_side(noisy: ArrayLike, result: Denoised, path: Path) -> None:
 
 def side_by_side(noisy: ArrayLike, result: Denoised) -> Figure:
     """Both images with an enlarged part of each; ``noisy`` has the result's shape."""
-    before, after = np.asarray(noisy), np.asarray(result.image)
+    white = result.white
+    before, after = np.asarray(noisy) / white, result.image / white
     height, width = before.shape[:2]
     row, column, side = _busiest_part(after)
     panel = 4.5
@@ -102,7 +110,7 @@ def side_by_side(noisy: ArrayLike, result: Denoised) -> Figure:
         figure = plotting.new_figure(2 * panel, panel * (height / width) + panel / 2 + 0.9)
         grid = figure.subplots(2, 2, height_ratios=(height / width, 0.5), squeeze=False)
         titles = ("input", f"denoised by {result.method}")
-        below = (f"noise: sigma = {255 * result.sigma:.1f} of 255 ({_origin(result)})", _numbers(result))
+        below = (f"noise: sigma = {255 * result.sigma / white:.1f} of 255 ({_origin(result)})", _numbers(result))
         for index, image in enumerate((before, after)):
             plotting.show_image(grid[0][index], image, titles[index], below[index])
             _mark(grid[0][index], row, column, side)
@@ -116,7 +124,9 @@ def one_image(result: Denoised) -> Figure:
     height, width = result.image.shape[:2]
     with plotting.style():
         figure = plotting.new_figure(4.5, 4.5 * height / width + 0.5)
-        plotting.show_image(figure.subplots(), result.image, f"denoised by {result.method}", _numbers(result))
+        plotting.show_image(
+            figure.subplots(), result.image / result.white, f"denoised by {result.method}", _numbers(result)
+        )
     return figure
 
 

@@ -43,12 +43,15 @@ def trained(
     """A finite network trained on the image itself, stopped where its residual falls to sigma (Morozov 1966).
 
     Gradient descent is fed the noisy image, Adam fixed noise, and its outputs over the last fifth before the stop are
-    averaged. The image is mirrored at its lower and right border until the architecture fits it.
+    averaged. The image is divided by its largest absolute value, so that its scale does not matter, and mirrored at its
+    lower and right border until the architecture fits it.
 
     Raises:
       ValueError: an architecture that fits no padded image.
     """
 
+    unit = float(np.abs(noisy).max()) or 1.0
+    noisy, sigma = noisy / unit, sigma / unit
     height, columns, channels = noisy.shape
     body = as_serial(architecture or autoencoder(levels=3, kernel_size=3))
     padded = _pad(np.asarray(noisy, np.float32), body)
@@ -69,7 +72,7 @@ def trained(
     stop = next((step for step, residual in zip(kept, residuals, strict=True) if residual <= sigma**2), kept[-1])
     first = stop if optimizer == "gd" else (1 - _AVERAGED_SHARE) * stop
     averaged = [result.outputs[step] for step in kept if first <= step <= stop]
-    found = np.mean(averaged, axis=0)[:height, :columns]
+    found = unit * np.mean(averaged, axis=0)[:height, :columns]
     settings = {"architecture": repr(body), "width": width, "steps": steps, "averaged": len(averaged)}
     return Trained(found, stop, f"{network!r} trained by {optimizer}", settings)
 

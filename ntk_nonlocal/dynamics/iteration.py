@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 from jax import Array
@@ -11,8 +12,13 @@ from jax.typing import ArrayLike
 from ntk_nonlocal.linalg import check_image, check_steps
 from ntk_nonlocal.operators import LinearOperator
 
+if TYPE_CHECKING:
+    from jaxtyping import Float, Real
 
-def twicing(w: LinearOperator, y: ArrayLike, steps: Sequence[int] | ArrayLike) -> Array:
+
+def twicing(
+    w: LinearOperator, y: Real[ArrayLike, "H W C"], steps: Sequence[int] | ArrayLike
+) -> Float[Array, "S H W C"]:
     """z(t+1) = z(t) + W (y - z(t)) from zero, after each asked step, shape (len(steps), H, W, C).
 
     Step 1 is W y itself, later ones give back detail and noise. Plain iteration, one product per step; for many steps

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -29,6 +29,9 @@ from ntk_nonlocal.images import check_sigma, finite_array
 from ntk_nonlocal.linalg import Estimate, Small, SpectralFilter, check_steps, descent_filter, probe_generator
 
 from .trajectories import Trajectory
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 @dataclass(frozen=True)
@@ -87,13 +90,13 @@ def filter_sure(
 
 def monte_carlo_sure(
     denoiser: Callable[[np.ndarray[Any, Any]], ArrayLike],
-    y: ArrayLike,
+    y: Float[ArrayLike, "H W C"],
     sigma: float,
     *,
     epsilon: float | None = None,
     probes: int = 1,
     seed: int = 0,
-) -> tuple[np.ndarray[Any, Any], Risk]:
+) -> tuple[Float[np.ndarray[Any, Any], "S H W C"], Risk]:
     """Risk of any denoiser, its kernel's own dependence on the noisy image included.
 
     The divergence is (b . (f(y + epsilon b) - f(y))) / epsilon for random b, Ramani, Blu & Unser 2008, equation 14.

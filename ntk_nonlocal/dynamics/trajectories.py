@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 import numpy as np
@@ -45,6 +46,10 @@ from ntk_nonlocal.linalg import (
     symmetric_form,
 )
 from ntk_nonlocal.operators import LinearOperator
+from ntk_nonlocal.xla import by_value
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Float64, Real
 
 
 class Trajectory:
@@ -103,7 +108,7 @@ class Trajectory:
     def _channels(self) -> int:
         return int(self._target.shape[2])
 
-    def estimates(self, steps: Sequence[int] | ArrayLike, step_size: float = 1.0) -> Array:
+    def estimates(self, steps: Sequence[int] | ArrayLike, step_size: float = 1.0) -> Float[Array, "S H W C"]:
         """z(t) after each step of gradient descent, shape (len(steps), H, W, C).
 
         Raises:
@@ -111,7 +116,7 @@ class Trajectory:
         """
         return self.filtered(descent_filter(steps, step_size))
 
-    def flow(self, times: Sequence[float] | ArrayLike) -> Array:
+    def flow(self, times: Sequence[float] | ArrayLike) -> Float[Array, "S H W C"]:
         """Gradient flow at the given times, in units of 1 / lambda_max, shape (len(times), H, W, C)."""
         return self.filtered(flow_filter(times))
 
@@ -121,17 +126,17 @@ class Trajectory:
         step_size: float = 1.0,
         momentum: float = 0.9,
         nesterov: bool = False,
-    ) -> Array:
+    ) -> Float[Array, "S H W C"]:
         """Gradient descent with momentum (see ``momentum_filter``), shape (len(steps), H, W, C)."""
         return self.filtered(momentum_filter(steps, step_size, momentum, nesterov))
 
-    def filtered(self, spectral: SpectralFilter) -> Array:
+    def filtered(self, spectral: SpectralFilter) -> Float[Array, "S H W C"]:
         """z = start + F (y - start) for any filter F of the kernel with F(0) = 0, shape (S, H, W, C)."""
         filters = self._evaluate(spectral)
         moved = self._images(filters)
         return moved if self._start is None else self._start + moved
 
-    def error(self, spectral: SpectralFilter) -> Small:
+    def error(self, spectral: SpectralFilter) -> Float64[Small, " S"]:
         """Estimated error relative to |z| (|y| or |start|, the larger, where a start was given), shape (S,).
 
         It holds what the finite Krylov space leaves out and what the rounding of the kernel's products does to the
@@ -143,11 +148,11 @@ class Trajectory:
         total = total + self._spectrum.rounding(spectral, self._channels)
         return np.divide(total, sizes, out=np.zeros_like(total), where=sizes > 0)
 
-    def error_estimate(self, steps: Sequence[int] | ArrayLike, step_size: float = 1.0) -> Small:
+    def error_estimate(self, steps: Sequence[int] | ArrayLike, step_size: float = 1.0) -> Float64[Small, " S"]:
         """Estimated relative error of ``estimates`` at each step, shape (len(steps),); see ``error``."""
         return self.error(descent_filter(steps, step_size))
 
-    def residual_energy(self, spectral: SpectralFilter) -> Small:
+    def residual_energy(self, spectral: SpectralFilter) -> Float64[Small, "S C"]:
         """|z - y|^2 of every channel, shape (S, C)."""
         filters = self._evaluate(spectral)
         if self._scale is None:
@@ -203,13 +208,14 @@ class Trajectory:
         )
 
 
+@by_value
 def trajectory(
     op: LinearOperator,
-    y: ArrayLike,
+    y: Real[ArrayLike, "H W C"],
     *,
     steps: Sequence[int] | ArrayLike = (1, 10, 100),
     step_size: float = 1.0,
-    start: ArrayLike | None = None,
+    start: Real[ArrayLike, "H W C"] | None = None,
     probes: int = 1,
     seed: int = 0,
     tolerance: float | None = None,
@@ -277,7 +283,7 @@ def trajectory(
             f"gradient descent stopped after {space.products} products with an estimated relative error of {worst:.1e} "
             f"instead of {limit:.1e}; raise max_products, ask for fewer steps or a larger tolerance",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
     return result
 
@@ -307,19 +313,20 @@ def _check_options(
     return check_tolerance(op, tolerance)
 
 
+@by_value
 def gradient_descent(
     op: LinearOperator,
-    y: ArrayLike,
+    y: Real[ArrayLike, "H W C"],
     steps: Sequence[int] | ArrayLike = (1, 10, 100),
     step_size: float = 1.0,
-    start: ArrayLike | None = None,
+    start: Real[ArrayLike, "H W C"] | None = None,
     *,
     seed: int = 0,
     tolerance: float | None = None,
     max_products: int = 500,
     lambda_max: float | None = None,
     progress: Progress | None = None,
-) -> Array:
+) -> Float[Array, "S H W C"]:
     """Estimates z(t) of gradient descent z(t+1) = z(t) + eta K (y - z(t)), eta = step_size / lambda_max, z(0) = start
     or 0.
 

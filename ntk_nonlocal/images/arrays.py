@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 if TYPE_CHECKING:
     import jax
+    from jaxtyping import Float, Shaped
 
     Known = NDArray[Any] | jax.Array
 
@@ -35,7 +36,8 @@ FEW_CHANNELS = 4
 _ROUNDING = 1e-6
 # Noise may leave [0, 1], but an image that is further away than this is on another scale.
 _FURTHEST_VALUE = 20.0
-_WHITES = (1.0, 255.0, 65535.0)
+# What white is, and the darkest picture of such a scale: one of 8 bits that is nearly black, or of 12 bits among 16.
+_WHITES = ((1.0, 1 / 256), (255.0, 16.0), (65535.0, 4096.0))
 
 
 def real_array(name: str, value: Any) -> Known:
@@ -136,12 +138,14 @@ def checked_input(network_input: Any) -> jax.Array:
         warnings.warn(
             "the network input is float64 but JAX has no 64-bit types enabled: the kernel is computed in float32; "
             'call jax.config.update("jax_enable_x64", True) first, or pass float32',
-            stacklevel=3,
+            stacklevel=4,
         )
     return image
 
 
-def as_image(array: ArrayLike, *, dtype: DTypeLike | None = None) -> NDArray[Any]:
+def as_image(
+    array: Shaped[ArrayLike, "H W *C"], *, dtype: DTypeLike | None = None
+) -> Float[NDArray[Any], "H W channels"]:
     """Clean image data as a float array of shape (H, W, C) with values in [0, 1].
 
     Args:
@@ -164,7 +168,9 @@ def as_image(array: ArrayLike, *, dtype: DTypeLike | None = None) -> NDArray[Any
     return cast(NDArray[Any], np.clip(image, 0, 1))
 
 
-def as_noisy_image(array: ArrayLike, *, dtype: DTypeLike | None = None, data_range: float | None = 1.0) -> NDArray[Any]:
+def as_noisy_image(
+    array: Shaped[ArrayLike, "H W *C"], *, dtype: DTypeLike | None = None, data_range: float | None = 1.0
+) -> Float[NDArray[Any], "H W channels"]:
     """Noisy image data as a float array of shape (H, W, C): like :func:`as_image`, but noise may leave [0, 1].
 
     Args:
@@ -190,7 +196,7 @@ def white_of(image: NDArray[Any]) -> float:
     """What white most likely is in an image of unknown scale: 1, 255 or 65535 where its values are of that order,
     else its largest absolute value (1 where all are zero)."""
     largest = float(np.abs(image).max())
-    return next((white for white in _WHITES if white / 16 < largest <= 2 * white), largest or 1.0)
+    return next((white for white, darkest in _WHITES if darkest < largest <= 2 * white), largest or 1.0)
 
 
 def check_sigma(sigma: float, largest: float | None = None) -> float:
@@ -206,7 +212,8 @@ def check_sigma(sigma: float, largest: float | None = None) -> float:
     """
     scale, most = "on the [0, 1] scale", 1.0
     if largest is not None:
-        scale, most = f"in the units of the image, whose values reach {largest:.4g}", largest
+        reach = f", whose values reach {largest:.4g}" if math.isfinite(largest) else ""
+        scale, most = f"in the units of the image{reach}", largest
     number = np.asarray(sigma)
     if number.ndim != 0 or number.dtype.kind not in "iuf":
         raise TypeError(f"sigma is one number {scale}, got {sigma!r}")

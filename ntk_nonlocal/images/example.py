@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .arrays import as_image, check_picture_shape, real_array
 
+if TYPE_CHECKING:
+    from jaxtyping import Float64, Shaped
+
 _EXAMPLE_SIZE = 512
 
 
-def crop(image: NDArray[Any], size: int | tuple[int, int], *, center: tuple[int, int] | None = None) -> NDArray[Any]:
+def crop(
+    image: Shaped[NDArray[Any], "H W *C"], size: int | tuple[int, int], *, center: tuple[int, int] | None = None
+) -> Shaped[NDArray[Any], "h w *C"]:
     """A part of an image, (h, w) or (h, w, C) like the image, of its own memory.
 
     Args:
@@ -51,7 +56,7 @@ def _whole_number(value: Any, name: str) -> int:
     return int(value)
 
 
-def example_image(size: int = _EXAMPLE_SIZE) -> NDArray[np.float64]:
+def example_image(size: int = _EXAMPLE_SIZE) -> Float64[NDArray[Any], "{size} {size} 3"]:
     """The bundled example: the astronaut Eileen Collins (NASA, public domain), as scikit-image ships it.
 
     Args:
@@ -69,4 +74,4 @@ def example_image(size: int = _EXAMPLE_SIZE) -> NDArray[np.float64]:
         raise ValueError(f"the example image has a size that divides {_EXAMPLE_SIZE}, got size={size!r}")
     block = _EXAMPLE_SIZE // int(size)
     blocks = as_image(astronaut()).reshape(size, block, size, block, 3)  # type: ignore[no-untyped-call]
-    return cast(NDArray[np.float64], blocks.mean(axis=(1, 3)))
+    return cast(NDArray[Any], blocks.mean(axis=(1, 3)))

@@ -17,7 +17,8 @@ anything, noise included, while brightness keeps its noise. Where brightness is 
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -26,6 +27,9 @@ from numpy.typing import ArrayLike, NDArray
 from ntk_nonlocal.checks import seed as check_seed
 
 from .arrays import as_image, as_noisy_image, check_sigma
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Shaped
 
 _LARGEST_PATCH = 6
 _MOST_DIMENSIONS = 150
@@ -40,7 +44,9 @@ _ENOUGH_PIXELS = 64 * 64  # of smaller images the two figures are too rough to b
 _CHECKERS = 8  # the two halves of an image are the black and white fields of an 8x8 checkerboard
 
 
-def add_noise(clean: ArrayLike, sigma: float, *, seed: int = 0) -> NDArray[Any]:
+def add_noise(
+    clean: Shaped[ArrayLike, "H W *C"], sigma: float, *, seed: int = 0
+) -> Float[NDArray[Any], "H W channels"]:
     """The image with white Gaussian noise: y = x + sigma n, neither clipped nor rounded.
 
     n is ``numpy.random.default_rng(seed).normal(size=x.shape)``, so that everybody measures on the same noise.
@@ -62,8 +68,9 @@ def add_noise(clean: ArrayLike, sigma: float, *, seed: int = 0) -> NDArray[Any]:
     return (image + noise).astype(image.dtype)
 
 
-def estimate_sigma(noisy: ArrayLike) -> float:
-    """The standard deviation of the noise in an image, on the [0, 1] scale, one number for all channels.
+def estimate_sigma(noisy: Shaped[ArrayLike, "H W *C"]) -> float:
+    """The standard deviation of the noise in an image, one number for all channels, in the units of the image (those of
+    [0, 1] for integers).
 
     Within 0.6/255 of the truth for white Gaussian noise of 5/255 to 50/255 on natural photographs of 256x256 and more
     (dense fine texture, such as fur, reads up to 1.1/255 too high in colour and 2.5/255 in grey). Deterministic.
@@ -80,7 +87,7 @@ def estimate_sigma(noisy: ArrayLike) -> float:
     next to nothing.
 
     Args:
-      noisy: shape (H, W) or (H, W, C); uint8, uint16 or float, which may leave [0, 1].
+      noisy: shape (H, W) or (H, W, C); uint8, uint16, or float on any scale.
 
     Returns:
       sigma >= 0; exactly 0 for a constant image and for a single pixel. Constant channels do not count.
@@ -88,10 +95,18 @@ def estimate_sigma(noisy: ArrayLike) -> float:
     Raises:
       ValueError, TypeError: not such an image (see :func:`ntk_nonlocal.images.as_noisy_image`).
     """
-    image = _distinct_channels(as_noisy_image(noisy, dtype=np.float64))
+    image = _distinct_channels(as_noisy_image(noisy, dtype=np.float64, data_range=None))
     channels = image.shape[2]
     if channels == 0:
         return 0.0
+    # Near 1, where no square overflows; powers of two change no digit.
+    largest = float(np.abs(image).max())
+    exponent = math.frexp(largest)[1] - 1
+    return min(float(np.ldexp(_noise_of(np.ldexp(image, -exponent)), exponent)), largest)
+
+
+def _noise_of(image: NDArray[np.float64]) -> float:
+    channels = image.shape[2]
     # Clipped values stand at the smallest or largest value of their channel.
     clipped = (image == image.min(axis=(0, 1))) | (image == image.max(axis=(0, 1)))
     whole = _white_noise(image, clipped)

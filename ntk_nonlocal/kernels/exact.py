@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import numpy as np
@@ -26,6 +26,9 @@ from .lag.window import WindowKernel, window_fits
 from .layers import LayerWeights, check_layer_weights
 from .oracle import exact_kernel
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 logger = logging.getLogger(__name__)
 
 Backend = Literal["auto", "lag", "neural-tangents"]
@@ -33,7 +36,7 @@ Backend = Literal["auto", "lag", "neural-tangents"]
 
 def tangent_kernel(
     architecture: Layer,
-    network_input: ArrayLike,
+    network_input: Float[ArrayLike, "H W C"],
     backend: Backend = "auto",
     window: int | None = None,
     *,
@@ -74,7 +77,7 @@ def tangent_kernel(
 
 def nngp_kernel(
     architecture: Layer,
-    network_input: ArrayLike,
+    network_input: Float[ArrayLike, "H W C"],
     backend: Backend = "auto",
     window: int | None = None,
     *,

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jax.typing import ArrayLike
 
 from ntk_nonlocal.images import finite_array
 from ntk_nonlocal.operators import LinearOperator
+from ntk_nonlocal.xla import by_value
+
+if TYPE_CHECKING:
+    from jaxtyping import Float64, Real
 
 __all__ = [
     "Eigenvectors",
@@ -51,7 +55,9 @@ class Estimate:
         return f"{self.value:.4g}" + (f" +- {self.standard_error:.2g}" if self.standard_error else "")
 
 
-def leading_eigenvectors(features: ArrayLike, k: int = 3, *, centered: bool = False) -> Eigenvectors:
+def leading_eigenvectors(
+    features: Real[ArrayLike, "H W channels"], k: int = 3, *, centered: bool = False
+) -> Eigenvectors:
     """Leading eigenvectors over pixels of the covariance of features, as in the paper's figure 5.
 
     The covariance F F^T / channels, with F the features as a (H W, channels) matrix, through F's singular vectors.
@@ -78,7 +84,9 @@ def leading_eigenvectors(features: ArrayLike, k: int = 3, *, centered: bool = Fa
     return Eigenvectors(values[:k], vectors.reshape(height, width, k), float(values.sum()))
 
 
-def energy_shares(image: ArrayLike, vectors: ArrayLike, *, remove_mean: bool = False) -> FloatArray:
+def energy_shares(
+    image: Real[ArrayLike, "H W C"], vectors: Real[ArrayLike, "H W k"], *, remove_mean: bool = False
+) -> Float64[FloatArray, " k"]:
     """Share of an image's energy |x|^2 in the span of the first 1, 2, ..., k vectors, shape (k,).
 
     Args:
@@ -105,6 +113,7 @@ def energy_shares(image: ArrayLike, vectors: ArrayLike, *, remove_mean: bool = F
     return np.asarray(np.cumsum(np.sum((columns.T @ pixels) ** 2, axis=1)) / energy)
 
 
+@by_value
 def alignment(
     a: LinearOperator, b: LinearOperator, *, centered: bool = False, probes: int | None = None, seed: int = 0
 ) -> Estimate:
@@ -132,6 +141,7 @@ def alignment(
     return Estimate(float(value), _standard_error(influence, a, probes))
 
 
+@by_value
 def relative_distance(
     a: LinearOperator, reference: LinearOperator, *, probes: int | None = None, seed: int = 0
 ) -> Estimate:

@@ -21,6 +21,7 @@ from jax.typing import ArrayLike
 from ntk_nonlocal.checks import seed as check_seed
 from ntk_nonlocal.checks import whole
 from ntk_nonlocal.operators import LinearOperator, check_operator
+from ntk_nonlocal.xla import by_value
 
 from .functions import KrylovSpectrum, check_tolerance, descent_filter
 from .krylov import BlockKrylov, Estimate, Progress, Small, grow, probe_generator, random_columns, symmetric_form
@@ -54,6 +55,7 @@ def largest_eigenvalue(
     return float(eigenpairs(op, 1, tolerance=tolerance, seed=seed, block_size=4, max_products=max_products).values[0])
 
 
+@by_value
 def eigenpairs(
     op: LinearOperator,
     k: int,
@@ -119,7 +121,7 @@ def eigenpairs(
             f"eigenpairs stopped after {space.products} products with residuals up to {residuals.max():.1e}, the "
             f"largest eigenvalue being {values[0]:.3g}; raise max_products or the tolerance",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
     columns = space.combine(vectors)
     if scale is not None:
@@ -128,6 +130,7 @@ def eigenpairs(
     return Eigenpairs(values, columns, residuals)
 
 
+@by_value
 def degrees_of_freedom(
     op: LinearOperator,
     steps: Sequence[int] | ArrayLike,
@@ -173,7 +176,7 @@ def degrees_of_freedom(
             f"degrees of freedom stopped after {space.products} products before the quadrature's error was small "
             "against its random one; raise max_products",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
     spectrum = KrylovSpectrum.of(space, None)
     return spectrum.traces(spectral(spectrum.x), 0)

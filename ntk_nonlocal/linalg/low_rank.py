@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import jax
 import jax.numpy as jnp
@@ -22,9 +22,13 @@ from jax.typing import ArrayLike
 
 from ntk_nonlocal.checks import choice, whole
 from ntk_nonlocal.operators import LinearOperator, check_operator, static_field
+from ntk_nonlocal.xla import by_value
 
 from .functions import check_image, descent_filter
 from .krylov import Estimate, probe_generator, random_columns, symmetric_form
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Real
 
 
 @jax.tree_util.register_dataclass
@@ -57,14 +61,15 @@ class LowRankOperator(LinearOperator):
     def as_matrix(self) -> Array:
         return jnp.matmul(self.factor, self.factor.T, precision="highest")
 
+    @by_value
     def gradient_descent(
         self,
-        y: ArrayLike,
+        y: Real[ArrayLike, "H W C"],
         steps: Sequence[int] | ArrayLike,
         step_size: float = 1.0,
-        start: ArrayLike | None = None,
+        start: Real[ArrayLike, "H W C"] | None = None,
         lambda_max: float | None = None,
-    ) -> Array:
+    ) -> Float[Array, "S H W C"]:
         """Gradient descent with this kernel in closed form, shape (len(steps), H, W, C); no Krylov space.
 
         F_t = Z V h_t(L) V^T Z^T with Z^T Z = V L V^T and h_t(l) = (1 - (1 - eta l)^t) / l.
@@ -100,6 +105,7 @@ class LowRankOperator(LinearOperator):
         return begin + jnp.moveaxis(moved.reshape(*image.shape[:2], -1, image.shape[2]), 2, 0)
 
 
+@by_value
 def nystrom(
     op: LinearOperator, rank: int, sampling: Literal["columns", "gaussian"] = "columns", *, seed: int = 0
 ) -> LowRankOperator:
@@ -175,6 +181,7 @@ class ApproximationError:
     frobenius: Estimate
 
 
+@by_value
 def approximation_error(
     op: LinearOperator, approximation: LinearOperator, *, probes: int = 16, seed: int = 1
 ) -> ApproximationError:

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,9 @@ from ntk_nonlocal.kernels import LayerWeights
 from ntk_nonlocal.operators import LinearOperator
 
 from .finite import FlaxNetwork, Params
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 # Memory that the columns of one product may take at once.
 _CHUNK_BYTES = 512 * 2**20
@@ -79,7 +82,7 @@ class EmpiricalKernel(LinearOperator):
 def empirical_kernel(
     network: FlaxNetwork,
     params: Params,
-    network_input: ArrayLike,
+    network_input: Float[ArrayLike, "H W C"],
     *,
     output: Literal["mean"] | int = "mean",
     layer_weights: LayerWeights | None = None,

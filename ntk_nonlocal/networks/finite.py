@@ -28,7 +28,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial, singledispatch
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import flax.errors
 import flax.linen as nn
@@ -67,6 +67,9 @@ from ntk_nonlocal.kernels import LayerWeights, check_layer_weights
 
 from .convolution import convolve
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 Parameterization = Literal["ntk", "standard"]
 Params = dict[str, Any]
 
@@ -92,7 +95,7 @@ class FlaxNetwork:
     parameterization: Parameterization
     centered: bool = False
 
-    def init(self, key: Array, network_input: ArrayLike) -> Params:
+    def init(self, key: Array, network_input: Float[ArrayLike, "H W C"]) -> Params:
         """Draws the parameters for inputs such as ``network_input`` (H, W, C), in its floating-point type.
 
         Raises:
@@ -113,7 +116,9 @@ class FlaxNetwork:
         params: Params = _module(self).lazy_init(key, shape, mutable="params")["params"]
         return params | {START: jax.tree.map(jnp.copy, params)} if self.centered else params
 
-    def apply(self, params: Params, network_input: ArrayLike, *, reverse_mode: bool = False) -> Array:
+    def apply(
+        self, params: Params, network_input: Float[ArrayLike, "H W C"], *, reverse_mode: bool = False
+    ) -> Float[Array, "h w {self.out_channels}"]:
         """The network's output, (H, W, C) -> (H, W, out_channels).
 
         Args:
@@ -131,7 +136,7 @@ class FlaxNetwork:
             return out
         return out - lax.stop_gradient(network.apply(params[START], network_input))
 
-    def pre_activations(self, params: Params, network_input: ArrayLike) -> Array:
+    def pre_activations(self, params: Params, network_input: Float[ArrayLike, "H W C"]) -> Float[Array, "h w features"]:
         """The input of the last nonlinearity, (H, W, C) -> (H', W', width); what the paper's figure 5 looks at.
 
         Raises:

@@ -6,17 +6,22 @@ Ulyanov, Vedaldi and Lempitsky 2018, Deep image prior: 32 channels of small nois
 from __future__ import annotations
 
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ntk_nonlocal.checks import positive
 from ntk_nonlocal.checks import seed as check_seed
 
+if TYPE_CHECKING:
+    from jaxtyping import Float32
+
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 
 
-def noise_input(image_shape: tuple[int, int], channels: int = 32, scale: float = 0.1, seed: int = 0) -> FloatArray:
+def noise_input(
+    image_shape: tuple[int, int], channels: int = 32, scale: float = 0.1, seed: int = 0
+) -> Float32[FloatArray, "{image_shape[0]} {image_shape[1]} {channels}"]:
     """Independent normal values of standard deviation ``scale``, shape (H, W, channels), float32.
 
     Args:

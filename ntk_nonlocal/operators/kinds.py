@@ -13,6 +13,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ntk_nonlocal.checks import whole
+from ntk_nonlocal.images import real_array
 
 from .linear import LinearOperator, check_operator, static_field
 
@@ -23,6 +24,15 @@ def _check_shape(name: str, array: object, expected: tuple[int, ...]) -> None:
     shape = getattr(array, "shape", None)
     if isinstance(array, np.ndarray | jax.Array) and len(array.shape) < 3 and shape != expected:
         raise ValueError(f"{name} must have shape {expected}, one entry per pixel (and pair of pixels), got {shape}")
+
+
+def _take_in(op: LinearOperator, *names: str) -> None:
+    """Brings arrays of numpy among the fields to a form that JAX computes with; what is one object stays one."""
+    taken: dict[int, Any] = {}
+    for name in names:
+        value = getattr(op, name)
+        if isinstance(value, np.ndarray):
+            object.__setattr__(op, name, taken.setdefault(id(value), real_array(name, value)))
 
 
 @jax.tree_util.register_dataclass
@@ -38,6 +48,7 @@ class DenseOperator(LinearOperator):
             raise ValueError(f"image_shape must be (H, W), got {self.image_shape!r}")
         pixels = whole("H", self.image_shape[0], 1) * whole("W", self.image_shape[1], 1)
         _check_shape("matrix", self.matrix, (pixels, pixels))
+        _take_in(self, "matrix")
 
     is_symmetric = None
 
@@ -79,6 +90,7 @@ class ScaledOperator(LinearOperator):
         if isinstance(self.kernel, LinearOperator):
             for name in ("left", "right"):
                 _check_shape(name, getattr(self, name), (self.kernel.shape[0],))
+            _take_in(self, "left", "right")
         elif isinstance(self.kernel, np.ndarray | jax.Array):
             raise TypeError("kernel must be a kernel operator, got an array; use DenseOperator(matrix, (H, W))")
 

@@ -13,7 +13,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,9 @@ from jax.typing import ArrayLike
 
 from ntk_nonlocal.images import real_array, to_jax
 from ntk_nonlocal.memory import available_memory
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 # Rows, and whole matrices, are made by products with this many unit vectors at a time where there is no better way.
 _COLUMNS_AT_ONCE = 256
@@ -154,7 +157,7 @@ class LinearOperator:
         """The same operator, readied for many products where that costs memory; callers of many products ask for it."""
         return self
 
-    def rows(self, pixels: ArrayLike) -> Array:
+    def rows(self, pixels: ArrayLike) -> Float[Array, "pixels {self.shape[1]}"]:
         """The rows A[p, :] of the given pixels of the range, shape (number of pixels, shape[1]).
 
         Raises:
@@ -164,7 +167,7 @@ class LinearOperator:
         identity = jnp.zeros((self.shape[0], len(indices)), self.dtype).at[indices, np.arange(len(indices))].set(1)
         return self._transposed_product(identity).T
 
-    def diagonal(self) -> Array:
+    def diagonal(self) -> Float[Array, " {min(self.shape)}"]:
         """A[p, p] for every pixel, shape (min(shape),)."""
         count = min(self.shape)
         starts = range(0, count, _COLUMNS_AT_ONCE)
@@ -174,7 +177,7 @@ class LinearOperator:
             parts.append(self.rows(pixels)[np.arange(len(pixels)), pixels])
         return jnp.concatenate(parts)
 
-    def as_matrix(self) -> Array:
+    def as_matrix(self) -> Float[Array, "{self.shape[0]} {self.shape[1]}"]:
         """The whole matrix, of ``shape``."""
         count = self.shape[0]
         starts = range(0, count, _COLUMNS_AT_ONCE)

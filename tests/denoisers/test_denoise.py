@@ -88,8 +88,8 @@ def test_a_small_sigma_does_no_harm(sigma: float, content: str, clean: Any) -> N
         assert psnr(found, clean) >= psnr(given, clean) - 0.1
 
 
-@pytest.mark.parametrize("shape", [(8, 8, 1), (12, 12, 3), (8, 19, 5)])
-def test_every_size_from_8x8_and_any_number_of_channels(shape: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize("shape", [(8, 8, 1), (12, 12, 3), (8, 19, 4)])
+def test_every_size_from_8x8_and_up_to_four_channels(shape: tuple[int, int, int]) -> None:
     clean = np.broadcast_to(np.linspace(0.2, 0.8, shape[1])[:, None], shape)
     noisy = add_noise(clean, 0.1)
     result = denoise(noisy, 0.1)
@@ -168,6 +168,24 @@ def test_too_small_an_image_is_named() -> None:
         denoise(np.zeros((7, 20)))
 
 
+def test_a_long_last_axis_is_refused_with_both_readings() -> None:
+    both = r"stack of 10 slices of 24x32 pixels .* noisy\[i\].* 32 channels of 10x24 pixels .* noisy\[\.\.\., c\]"
+    with pytest.raises(ValueError, match=both):
+        denoise(np.zeros((10, 24, 32)), 0.1)
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1.0, 255.0])
+def test_a_sigma_out_of_proportion_says_in_which_units_it_is(scale: float, noisy: Any) -> None:
+    with pytest.raises(ValueError, match=r"sigma is in the units of the image, whose values reach .*25/255"):
+        denoise(scale * noisy, 25 * scale)
+
+
+def test_a_sigma_too_small_to_be_seen_is_not_passed_over_in_silence(noisy: Any) -> None:
+    with pytest.warns(UserWarning, match="sigma 5e-06 is less than a hundred-thousandth .* given back as it is"):
+        assert np.array_equal(denoise(noisy, 5e-6, "tv").image, noisy)
+    assert not np.allclose(denoise(1e-4 * noisy, 5e-6, "tv").image, 1e-4 * noisy, rtol=0, atol=1e-6)
+
+
 def test_bm3d_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch, noisy: Any) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install 'ntk-nonlocal\[bm3d\]'"):
@@ -213,6 +231,16 @@ def test_no_quality_is_promised_where_the_noise_was_clipped(clean: Any) -> None:
     whole, cut = (denoise(image, 25 / 255) for image in (noisy, np.clip(noisy, 0, 1)))
     assert whole.risk is not None and whole.expected_psnr == pytest.approx(-10 * np.log10(whole.risk))
     assert cut.expected_psnr is None
+
+
+def test_figures_and_words_follow_the_scale_of_the_image(clean: Any, noisy: Any) -> None:
+    """An image in 0..255 is shown, and its quality told, as the same image in 0..1 is."""
+    one, other = denoise(noisy, SIGMA, fast=True), denoise(255 * noisy, 25, fast=True)
+    assert (one.white, other.white) == (1, 255)
+    assert one.expected_psnr is not None and other.expected_psnr == pytest.approx(one.expected_psnr, abs=1e-3)
+    assert "sigma 25.0/255" in repr(one) and "sigma 25.0/255" in repr(other)
+    shown = [result.plot().axes[0].get_images()[0].get_array() for result in (one, other)]
+    np.testing.assert_allclose(shown[1], shown[0], atol=1e-4)
 
 
 def test_no_quality_is_promised_that_chance_could_give() -> None:

@@ -21,6 +21,7 @@ from ntk_nonlocal.images import (
     example_image,
     psnr,
     ssim,
+    white_of,
 )
 
 
@@ -84,9 +85,6 @@ def test_rounding_errors_are_clipped_and_nothing_more():
         (np.float64(0.5), ValueError, r"got \(\)"),
         ([[0.0, 1.0], [1.0]], ValueError, "inhomogeneous"),
         (np.array([[0, np.nan], [np.inf, 0]]), ValueError, r"2 of 4.*index \(0, 1\)"),
-        (np.full((4, 4), 200.0), ValueError, "divide by 255"),
-        (np.full((4, 4), 40000.0), ValueError, "divide by 65535"),
-        (np.full((4, 4), 1e300), ValueError, "1e\\+300"),
         (np.zeros((4, 4), np.int64), TypeError, "int64.*astype"),
         (np.zeros((4, 4), np.uint32), TypeError, "uint32.*astype"),
         (np.zeros((4, 4), complex), TypeError, "complex128.*real part"),
@@ -94,12 +92,21 @@ def test_rounding_errors_are_clipped_and_nothing_more():
         (np.full((4, 4), "a"), TypeError, "<U1"),
         ("photo.png", TypeError, "<U9"),
         (None, TypeError, "object"),
+        (np.ma.masked_less(picture(4, 4), 0.5), ValueError, "masked one.*filled"),
+        (np.full((4, 4), np.longdouble("1e400")), ValueError, "16 of 16 that are NaN or infinite in float64"),
     ],
 )
 @pytest.mark.parametrize("function", [as_image, as_noisy_image, estimate_sigma])
 def test_what_is_not_an_image_says_why(function, array, error, words):
     with pytest.raises(error, match=words):
         function(array)
+
+
+@pytest.mark.parametrize("value, words", [(200.0, "divide by 255"), (40000.0, "divide by 65535"), (1e300, "1e\\+300")])
+@pytest.mark.parametrize("function", [as_image, as_noisy_image])
+def test_another_scale_says_which(function, value, words):
+    with pytest.raises(ValueError, match=words):
+        function(np.full((4, 4), value))
 
 
 def test_half_and_integer_results_are_refused():
@@ -112,6 +119,9 @@ def test_noise_may_leave_the_range_but_not_the_scale():
     np.testing.assert_array_equal(as_noisy_image(noisy)[0, :, 0], [-0.7, 1.9])
     with pytest.raises(ValueError, match="divide by 255"):
         as_noisy_image(np.array([[0.0, 255.0]]))
+    np.testing.assert_array_equal(as_noisy_image([[0.0, 300.0]], data_range=255)[0, :, 0], [0, 300])
+    np.testing.assert_array_equal(as_noisy_image([[0.0, 1e30]], data_range=None)[0, :, 0], [0, 1e30])
+    np.testing.assert_array_equal(as_noisy_image(np.array([[0, 51]], np.uint8), data_range=None)[0, :, 0], [0, 0.2])
 
 
 @pytest.mark.parametrize("sigma", [25, 1.001, 0, -0.1, math.nan, math.inf])
@@ -156,6 +166,30 @@ def test_psnr_of_known_errors():
     assert psnr(a[:, :, 0], a[:, :, :1]) == math.inf
     with pytest.raises(ValueError, match=r"\(4, 5, 3\) and \(5, 4, 3\)"):
         psnr(a, a.reshape(5, 4, 3))
+
+
+def test_quality_does_not_depend_on_the_scale():
+    a, b = picture(14, 13, 3), picture(14, 13, 3, seed=1) + 0.3
+    levels = np.rint(255 * a).astype(np.uint8)
+    for function in (psnr, ssim):
+        for clip in (True, False):
+            expected = function(a, b, clip=clip)
+            assert function(255 * a, 255 * b, data_range=255, clip=clip) == pytest.approx(expected, rel=1e-9)
+            assert function(1e-3 * a, 1e-3 * b, data_range=1e-3, clip=clip) == pytest.approx(expected, rel=1e-9)
+        assert function(levels, b) == pytest.approx(function(levels, 255 * b, data_range=255), rel=1e-9)
+        with pytest.raises(ValueError, match="data_range must be a positive number"):
+            function(a, b, data_range=0)
+        with pytest.raises(ValueError, match="divide by 255"):
+            function(255 * a, 255 * a)
+
+
+def test_what_white_is_in_an_image_of_unknown_scale():
+    image = picture(8, 8, 1)
+    for scale, white in [(1, 1), (1.5, 1), (0.1, 1), (255, 255), (400, 255), (65535, 65535), (30000, 65535)]:
+        assert white_of(scale * image / image.max()) == white
+    for scale in (1e-6, 5, 1023, 4095, 1e6):
+        assert white_of(scale * image / image.max()) == pytest.approx(scale)
+    assert white_of(-image / image.max()) == white_of(np.zeros((2, 2, 1))) == 1
 
 
 def test_psnr_of_the_noise_is_its_level():

@@ -273,7 +273,7 @@ GOOD = image(4, 6).astype(np.float32)
         ({"layer_weights": ((1.0, -1.0), (1.0, 1.0))}, "finite and at least 0"),
         ({"network_input": np.where(GOOD > 0.5, np.nan, GOOD)}, "NaN or infinite"),
         ({"network_input": np.where(GOOD > 0.5, np.inf, GOOD)}, "NaN or infinite"),
-        ({"network_input": GOOD[..., 0]}, r"shape \(H, W, C\).*got \(4, 6\).*image\[\.\.\., None\]"),
+        ({"network_input": GOOD[..., 0]}, r"shape \(H, W, C\).*got \(4, 6\).*network_input\[\.\.\., None\]"),
         ({"network_input": GOOD[None]}, r"got \(1, 4, 6, 2\)"),
         ({"network_input": GOOD[:, :0]}, "none of them zero"),
         ({"network_input": (255 * GOOD).astype(np.uint8)}, "floating-point array, got uint8.*255"),

@@ -102,7 +102,7 @@ def test_large_kernels_are_only_multiplied():
 def test_bad_arguments():
     with pytest.raises(ValueError, match=r"1\.\.10"):
         leading_eigenvectors(np.ones((5, 8, 10)), 11)
-    with pytest.raises(ValueError, match="three dimensions"):
+    with pytest.raises(ValueError, match=r"features must have shape \(H, W, channels\)"):
         leading_eigenvectors(np.ones((40, 10)))
     with pytest.raises(ValueError, match="same height"):
         energy_shares(np.ones((5, 8, 1)), np.ones((8, 5, 1)))

@@ -168,7 +168,7 @@ def test_noise_input():
         ({"record_every": 0}, ValueError, "record_every"),
         ({"layer_steps": "theta"}, ValueError, "layer_steps"),
         ({"layer_steps": {"layer_0": 1.0}}, ValueError, "one number for each parameter"),
-        ({"clean": np.zeros((6, 8, 3))}, ValueError, "clean must be"),
+        ({"clean": np.zeros((6, 8, 3))}, ValueError, "clean must have the network's output shape"),
     ],
 )
 def test_bad_arguments(arguments, error, message):

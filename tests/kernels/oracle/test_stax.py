@@ -378,7 +378,7 @@ def test_a_kernel_that_does_not_fit_into_memory_is_refused_at_once(monkeypatch: 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda x: x[..., 0], r"shape \(H, W, C\).*image\[\.\.\., None\]"),
+        (lambda x: x[..., 0], r"shape \(H, W, C\).*network_input\[\.\.\., None\]"),
         (lambda x: x[:0], "none of them zero"),
         (lambda x: (x * 255).astype(np.uint8), "floating-point array, got uint8.*255"),
         (lambda x: np.where(x > 0.5, np.nan, x), "NaN or infinite"),
