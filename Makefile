@@ -28,8 +28,13 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: $(VENV)/.installed-docs
+docs: $(VENV)/.installed-docs build/explorer.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q
+
+# The page of the bundled picture, a few minutes on two cores; made again where its code has changed.
+build/explorer.html: $(wildcard ntk_nonlocal/explore/*.py ntk_nonlocal/explore/page/*) $(INSTALLED)
+	mkdir -p build
+	$(BIN)/ntk-nonlocal explore --crop 64 -q -o $@
 
 $(VENV)/.installed-docs: requirements-docs.txt $(INSTALLED)
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -r requirements-docs.txt

@@ -11,8 +11,9 @@ from . import parsing
 
 _DESCRIPTION = """\
 Adds noise to a picture and writes one HTML page on which its filters can be looked at: point at a pixel, and see what
-non-local means and neural networks, infinitely wide ones or a real one, average there; move a slider, and see it after 1
-to 1000000 training steps. The page needs no network and no other file; the default picture and kernels take minutes."""
+non-local means and neural networks, infinitely wide ones or a real one, average there; move a slider, and see it after
+1 to 1000000 training steps. The page needs no network and no other file; the default picture and kernels take
+minutes."""
 
 _EXAMPLES = """\
 examples:

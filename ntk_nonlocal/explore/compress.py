@@ -118,6 +118,11 @@ def _for_products(op: LinearOperator, held: LinearOperator, scale: Floats | None
     return ScaledOperator(dense, jnp.asarray(scale, jnp.float32), jnp.asarray(1 / scale, jnp.float32))
 
 
+def _held(op: LinearOperator) -> LinearOperator:
+    """The operator, ready for many products."""
+    return _for_products(op, *_symmetric(op))
+
+
 @dataclass(frozen=True)
 class _Pairs:
     largest: float
@@ -140,7 +145,9 @@ def _pairs(op: LinearOperator, rank: int) -> _Pairs:
     with jax.enable_x64(exact), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the residuals say how far it came, and are counted
         count = min(rank + 1, op.shape[0])
-        found = eigenpairs(op, count, tolerance=1e-9 if exact else 2e-6, block_size=16, max_products=400 if exact else 60)
+        found = eigenpairs(
+            op, count, tolerance=1e-9 if exact else 2e-6, block_size=16, max_products=400 if exact else 60
+        )
     values, vectors = np.asarray(found.values, np.float64), np.asarray(found.vectors, np.float64)
     residuals = np.asarray(found.residuals, np.float64) / values[0]
     rank = min(rank, len(values) - 1)
@@ -154,7 +161,7 @@ def _spectral(op: LinearOperator, pairs: _Pairs, low: float, seed: int) -> dict[
     weight = np.clip(1 - np.sum(pairs.vectors**2, axis=1), 0, 1)
     known = pairs.vectors**2 @ pairs.x
     exact = isinstance(op, DenseOperator)
-    if exact:
+    if isinstance(op, DenseOperator):
         left = np.diagonal(op.matrix) / pairs.largest - known
     else:
         left = _estimated_rest(op, pairs, seed) * np.sqrt(weight)
@@ -206,7 +213,7 @@ def _lower_end(op: DenseOperator, pairs: _Pairs) -> float:
             np.linalg.cholesky(matrix)
         except np.linalg.LinAlgError:
             continue
-        return trial
+        return float(trial)
     raise ValueError("the kernel is not positive semi-definite; its filter cannot be shown")
 
 
@@ -217,7 +224,7 @@ def _estimates(task: Task, op: LinearOperator) -> tuple[Floats, Floats, Floats, 
     dear = isinstance(op, EmpiricalKernel)
 
     def run(image: Floats) -> Floats:
-        kernel = waiting.pop() if waiting else (task.make(image) if task.moves else op)
+        kernel = waiting.pop() if waiting else (_held(task.make(image)) if task.moves else op)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             path = trajectory(

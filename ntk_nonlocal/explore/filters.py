@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import numpy as np
 from numpy.typing import NDArray
 
 from ntk_nonlocal.architecture import Layer, autoencoder, output_signal, unet, vanilla_cnn
 from ntk_nonlocal.checks import nearest
 from ntk_nonlocal.denoisers import nonlocal_means
-from ntk_nonlocal.kernels import tangent_kernel
+from ntk_nonlocal.kernels import nngp_kernel, tangent_kernel
 from ntk_nonlocal.networks import empirical_kernel, noise_input, to_flax, train
 from ntk_nonlocal.operators import LinearOperator
 
@@ -86,18 +87,16 @@ def build(name: str, noisy: Image, sigma: float, seed: int = 0) -> LinearOperato
         return nonlocal_means(image, patch_size=7, h=sigma)
     fed = image if name.endswith("-image") else noise_input(image.shape[:2], seed=seed)
     if not name.startswith("empirical"):
-        kind: Any = name.split("-")[1]
-        return tangent_kernel(_architecture(name), fed, kind)
-    network = to_flax(
-        _architecture(name), width=WIDTH, out_channels=image.shape[2], parameterization="standard"
-    )
-    trained = train(network, fed, image, optimizer="adam", steps=ADAM_STEPS, seed=seed) if name.endswith("adam") else None
-    if trained is None:
-        import jax
-
-        return empirical_kernel(network, network.init(jax.random.key(seed), fed), fed)
-    return empirical_kernel(network, trained.params, fed)
+        kernel = nngp_kernel if "-nngp-" in name else tangent_kernel
+        return kernel(_architecture(name), fed)
+    network = to_flax(_architecture(name), width=WIDTH, out_channels=image.shape[2], parameterization="standard")
+    params = network.init(jax.random.key(seed), fed)
+    if name == "empirical-adam":
+        params = train(network, fed, image, optimizer="adam", steps=ADAM_STEPS, params=params).params
+    return empirical_kernel(network, params, fed)
 
 
 def _architecture(name: str) -> Layer:
-    return _ARCHITECTURES["autoencoder" if name.startswith("empirical") else name.split("-")[0].replace("nlm", "vanilla")]
+    return _ARCHITECTURES[
+        "autoencoder" if name.startswith("empirical") else name.split("-")[0].replace("nlm", "vanilla")
+    ]

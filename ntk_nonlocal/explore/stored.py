@@ -1,8 +1,8 @@
 """A filter in few numbers: some eigenpairs, and of the rest of the spectrum what it does on average at every pixel.
 
 A kernel K with eigenvalues x (over the largest) and eigenvectors v has the filter F_t = I - (I - K / lambda_max)^t with
-eigenvalues f_t(x) = 1 - (1 - x)^t. The leading pairs V are stored, quantised. Of the rest are known the ends low, high
-of its spectrum and, for every pixel p, its weight R_p = 1 - Sum v_i[p]^2 there and its mean eigenvalue a_p under it. Now
+eigenvalues f_t(x) = 1 - (1 - x)^t. The leading pairs V are stored, quantised. Of the rest are known the ends low and
+high of its spectrum and, for every pixel p, its weight R_p = 1 - Sum v_i[p]^2 and its mean eigenvalue a_p there. Now
 f_t is concave and increasing: the rest's mean gain at a pixel lies between the chord of f_t over [low, high] at a_p and
 f_t(a_p) (Jensen). With g_p, the middle of the two,
 
@@ -10,8 +10,8 @@ f_t(a_p) (Jensen). With g_p, the middle of the two,
 
 a diagonal, where the spectrum is flat, and eigenpairs of what is left. Its error is E_pq = Sum_rest (f_t(x_i) - s)
 v_i[p] v_i[q] + (s - sqrt(g_p g_q)) (I - V V^T)_pq for any s; the second part is known. A convex function of f_t stays
-below its own chord: with (f - s)^2 this bounds the length of the first part's row, with |f - s| the diagonal of a matrix
-that dominates it, hence by Cauchy and Schwarz every entry. The smallest bound counts; what quantisation and the
+below its own chord: with (f - s)^2 this bounds the length of the first part's row, with |f - s| the diagonal of a
+matrix that dominates it, hence by Cauchy and Schwarz every entry. The smallest bound counts; what quantisation and the
 inexactness of the eigenpairs do at most is added. The page computes the same, in JavaScript.
 """
 
@@ -107,7 +107,7 @@ class StoredFilter:
         beside = np.arange(len(gain)) != pixel
         ratio, steepest = self.scale[pixel] / self.scale, self.scale[pixel] / self.scale.min()
         common = float(filtered(self.middle, step))
-        length = [np.sqrt(self._chord(lambda f, s=s: (f - s) ** 2, step, pixel)) * steepest for s in (local, common)]
+        length = [np.sqrt(self._chord(_square(s), step, pixel)) * steepest for s in (local, common)]
         size = np.sqrt(self._chord(lambda f: np.abs(f - common), step))
         length[1] = min(length[1], size[pixel] * self.scale[pixel] * float(np.max(size / self.scale)))
         differences = [np.max(np.abs(apart - s) * np.abs(overlap) * ratio * beside) for s in (local, common)]
@@ -155,7 +155,7 @@ class StoredFilter:
         for gain in self._gain(step):
             share = np.clip((gain[pixel] - first) / (last - first), 0, 1) if last > first else 0 * gain[pixel]
             parts.append(self.weight[pixel] * (ends[0] + share * (ends[1] - ends[0])))
-        return np.maximum(*parts)
+        return np.asarray(np.maximum(*parts))
 
     def _rounding(self, pixel: int, step: float) -> float:
         """What the quantisation of the eigenvectors does to a weight at most."""
@@ -169,6 +169,10 @@ class StoredFilter:
         turned = (self.residuals * np.minimum(step, 1 / gap)) ** 2
         mine = (self.levels[pixel] * self.grain) ** 2
         return float(np.sqrt(mine @ turned) + 2 * np.sqrt(turned.sum() / len(self.mean)))
+
+
+def _square(middle: float) -> Callable[[Floats], Floats]:
+    return lambda gain: (gain - middle) ** 2
 
 
 def interpolation(count: int, step: float) -> Floats:
