@@ -27,8 +27,8 @@ def quality() -> str:
     found = {(e["image"], e["sigma"], e["method"]): e["psnr"] for e in entries}
     ntk, nlm, bm3d = (np.mean([found[name, 25, method] for name in pictures]) for method in ("ntk", "nlm", "bm3d"))
     return (
-        f"- **{ntk:.2f} dB** on {len(pictures)} colour images with noise of 25 grey levels, by infinitely wide networks "
-        f"in closed form: no training, no clean image (non-local means {nlm:.2f} dB, CBM3D {bm3d:.2f} dB; "
+        f"- **{ntk:.2f} dB** on {len(pictures)} colour images with noise of 25 grey levels, by infinitely wide "
+        f"networks in closed form: no training, no clean image (non-local means {nlm:.2f} dB, CBM3D {bm3d:.2f} dB; "
         "[all denoisers](docs/comparison.md#denoisers))."
     )
 
@@ -51,8 +51,8 @@ def speed() -> str:
     line = next(line for line in case["figures"] if line["figure"] == "warm")
     ours, theirs = line["values"]["engine"], line["values"]["neural-tangents"]
     return (
-        f"- **{line['ratio']:.0f} times** as fast as neural-tangents in a product with the exact kernel of 64x64 pixels "
-        f"and three layers ({ours:.2g} s after {theirs:.3g} s; "
+        f"- **{line['ratio']:.0f} times** as fast as neural-tangents in a product with the exact kernel of 64x64 "
+        f"pixels and three layers ({ours:.2g} s after {theirs:.3g} s; "
         "[all cases](docs/comparison.md#the-kernel-beside-neural-tangents))."
     )
 

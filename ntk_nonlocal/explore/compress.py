@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.linalg
 
 from ntk_nonlocal.denoisers import NonLocalFilter
 from ntk_nonlocal.dynamics import monte_carlo_sure, trajectory
@@ -50,25 +50,25 @@ def store(task: Task, budget: int, tick: Tick) -> StoredFilter:
     """The filter in at most about ``budget`` bytes of the page."""
     op = task.make(task.noisy)
     tick(0.15)
-    held, scale = _symmetric(op)
+    matrix, scale = _symmetric(op)
     tick(0.3)
-    pairs = _pairs(held, _rank(held.shape[0], budget))
+    pairs = _pairs(op if matrix is None else matrix, _rank(op.shape[0], budget))
     tick(0.5)
-    times, layers, risk, quality = _estimates(task, _for_products(op, held, scale))
+    times, layers, risk, quality = _estimates(task, _for_products(op, matrix, scale))
     tick(0.95)
-    low = _lower_end(held, pairs) if isinstance(held, DenseOperator) else _BELOW_ZERO
+    low = _BELOW_ZERO if matrix is None else _lower_end(matrix, pairs)
     for share in (8, 4, 2, 1):
         found = StoredFilter(
             name=task.name,
             image_shape=(task.noisy.shape[0], task.noisy.shape[1], task.noisy.shape[2]),
-            scale=np.ones(held.shape[0]) if scale is None else scale.astype(np.float32).astype(np.float64),
+            scale=np.ones(op.shape[0]) if scale is None else scale.astype(np.float32).astype(np.float64),
             times=times,
             layers=layers,
             layer_grain=_LAYER_GRAIN,
             risk=risk,
             psnr=quality,
             low=low,
-            **_spectral(held, pairs.first(-(-len(pairs.x) // share)), low, task.seed),
+            **_spectral(op if matrix is None else matrix, pairs.first(-(-len(pairs.x) // share)), low, task.seed),
         )
         if _accurate(found):
             break
@@ -90,29 +90,28 @@ def _rank(pixels: int, budget: int) -> int:
     return max(1, min(most, pixels - 1))
 
 
-def _symmetric(op: LinearOperator) -> tuple[LinearOperator, Floats | None]:
-    """A symmetric kernel similar to ``op``, as a float64 matrix unless its columns are dear; and the scale between."""
+def _symmetric(op: LinearOperator) -> tuple[Floats | None, Floats | None]:
+    """The matrix of a symmetric kernel similar to ``op``, None where its columns are dear; and the scale between."""
     if isinstance(op, EmpiricalKernel):
-        return op, None
+        return None, None
     scale = None
     if isinstance(op, NonLocalFilter):
-        degrees = np.asarray(op.degrees, np.float64)
-        matrix = np.asarray(op.kernel.as_matrix(), np.float64)
-        scale = 1 / np.sqrt(degrees)
+        scale = 1 / np.sqrt(np.asarray(op.degrees, np.float64))
+        matrix = np.array(op.kernel.as_matrix(), np.float64)
         matrix *= scale[:, None]
         matrix *= scale
     else:
         matrix = np.array(symmetric_form(op)[0].as_matrix(), np.float64)
-    matrix = (matrix + matrix.T) / 2
-    with jax.enable_x64(True):
-        return DenseOperator(jnp.asarray(matrix), op.image_shape), scale
+    matrix += matrix.T.copy()
+    matrix /= 2
+    return matrix, scale
 
 
-def _for_products(op: LinearOperator, held: LinearOperator, scale: Floats | None) -> LinearOperator:
+def _for_products(op: LinearOperator, matrix: Floats | None, scale: Floats | None) -> LinearOperator:
     """The operator in single precision, with its matrix where there is one."""
-    if not isinstance(held, DenseOperator):
+    if matrix is None:
         return op
-    dense = DenseOperator(jnp.asarray(np.asarray(held.matrix, np.float32)), op.image_shape)
+    dense = DenseOperator(jnp.asarray(matrix.astype(np.float32)), op.image_shape)
     if scale is None:
         return dense
     return ScaledOperator(dense, jnp.asarray(scale, jnp.float32), jnp.asarray(1 / scale, jnp.float32))
@@ -139,30 +138,32 @@ class _Pairs:
         return _Pairs(self.largest, self.x[:rank], self.vectors[:, :rank], self.residuals[:rank], beyond)
 
 
-def _pairs(op: LinearOperator, rank: int) -> _Pairs:
-    """``rank`` leading eigenpairs in double precision, or what single precision gives."""
-    exact = isinstance(op, DenseOperator)
-    with jax.enable_x64(exact), warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # the residuals say how far it came, and are counted
-        count = min(rank + 1, op.shape[0])
-        found = eigenpairs(
-            op, count, tolerance=1e-9 if exact else 2e-6, block_size=16, max_products=400 if exact else 60
-        )
-    values, vectors = np.asarray(found.values, np.float64), np.asarray(found.vectors, np.float64)
-    residuals = np.asarray(found.residuals, np.float64) / values[0]
+def _pairs(op: LinearOperator | Floats, rank: int) -> _Pairs:
+    """``rank`` leading eigenpairs: of a matrix in double precision, or what products in single precision give."""
+    if isinstance(op, np.ndarray):
+        count = min(rank + 1, len(op))
+        values, vectors = scipy.linalg.eigh(op, subset_by_index=(len(op) - count, len(op) - 1), check_finite=False)
+        values, vectors, residuals = values[::-1], vectors[:, ::-1], np.full(count, 1e-15 * values[-1])
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # the residuals say how far it came, and are counted
+            found = eigenpairs(op, min(rank + 1, op.shape[0]), tolerance=2e-6, block_size=16, max_products=60)
+        values, vectors = np.asarray(found.values, np.float64), np.asarray(found.vectors, np.float64)
+        residuals = np.asarray(found.residuals, np.float64)
     rank = min(rank, len(values) - 1)
-    beyond = float(values[rank] / values[0] + residuals[rank])
-    return _Pairs(float(values[0]), values[:rank] / values[0], vectors[:, :rank], residuals[:rank], beyond)
+    largest = float(values[0])
+    beyond = float(values[rank] + residuals[rank]) / largest
+    return _Pairs(largest, values[:rank] / largest, vectors[:, :rank], residuals[:rank] / largest, beyond)
 
 
-def _spectral(op: LinearOperator, pairs: _Pairs, low: float, seed: int) -> dict[str, Any]:
+def _spectral(op: LinearOperator | Floats, pairs: _Pairs, low: float, seed: int) -> dict[str, Any]:
     """The fields of ``StoredFilter`` that are about the spectrum, but for ``low``."""
     pixels = op.shape[0]
     weight = np.clip(1 - np.sum(pairs.vectors**2, axis=1), 0, 1)
     known = pairs.vectors**2 @ pairs.x
-    exact = isinstance(op, DenseOperator)
-    if isinstance(op, DenseOperator):
-        left = np.diagonal(op.matrix) / pairs.largest - known
+    exact = isinstance(op, np.ndarray)
+    if isinstance(op, np.ndarray):
+        left = np.diagonal(op) / pairs.largest - known
     else:
         left = _estimated_rest(op, pairs, seed) * np.sqrt(weight)
     high = pairs.beyond
@@ -201,9 +202,9 @@ def _estimated_rest(op: LinearOperator, pairs: _Pairs, seed: int) -> Floats:
     return np.asarray(_UNLUCKY * np.sqrt(np.mean(products**2, axis=1)))
 
 
-def _lower_end(op: DenseOperator, pairs: _Pairs) -> float:
+def _lower_end(matrix: Floats, pairs: _Pairs) -> float:
     """A lower bound of all eigenvalues over the largest one: what can be taken off with a Cholesky factor left."""
-    matrix = np.array(op.matrix, np.float64)
+    matrix = matrix.copy()
     places, diagonal = np.arange(len(matrix)), np.diagonal(matrix).copy()
     middle = max(float(diagonal.sum() / pairs.largest - pairs.x.sum()) / len(matrix), 1e-9)
     trials = [middle / 2**power for power in range(1, 11)] + [0.0] + [-(10.0**power) for power in range(-9, -3)]

@@ -83,10 +83,8 @@ def test_the_function_and_the_package_live_beside_each_other() -> None:
     import subprocess
     import sys
 
-    for first, second in (("ntk_nonlocal.explore", "nnl.explore"), ("ntk_nonlocal.explore.stored", "nnl.explore")):
-        code = (
-            f"import ntk_nonlocal as nnl, {first}; from ntk_nonlocal.explore import KERNELS; print({second}.__name__)"
-        )
+    for other, name in (("ntk_nonlocal.explore", "nnl.explore"), ("ntk_nonlocal.explore.stored", "nnl.explore")):
+        code = f"import ntk_nonlocal as nnl, {other}; from ntk_nonlocal.explore import KERNELS; print({name}.__name__)"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "explore"
     assert callable(nnl.explore) and Path(nnl.explore.__code__.co_filename).name == "explorer.py"
