@@ -29,7 +29,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: $(VENV)/.installed-docs
+docs: $(VENV)/.installed-docs build/explorer.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q
 
 # DATA=DIR: the folder with House; the bundled picture without. Repeat it to go on where the time ended.
@@ -37,6 +37,11 @@ device: $(INSTALLED)
 	test -f build/device/oracle.npz || JAX_PLATFORMS=cpu $(BIN)/python experiments/on_device.py prepare \
 	    --folder build/device $(if $(DATA),--data $(DATA))
 	$(BIN)/python experiments/on_device.py run --folder build/device --out build/device/results
+
+# The page of the bundled picture, a few minutes on two cores; made again where its code has changed.
+build/explorer.html: $(wildcard ntk_nonlocal/explore/*.py ntk_nonlocal/explore/page/*) $(INSTALLED)
+	mkdir -p build
+	$(BIN)/ntk-nonlocal explore --crop 64 -q -o $@
 
 $(VENV)/.installed-docs: requirements-docs.txt $(INSTALLED)
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -r requirements-docs.txt

@@ -200,6 +200,10 @@ OTHER_FIGURES = {
     "compare_psnr": (_COMPARE, "PSNR against steps"),
     "compare_kernel": (_COMPARE, "Weights of four pixels, drawn over the image"),
     "compare_eigenvectors": (_COMPARE, "Leading eigenvectors of the kernel and of the networks' features"),
+    "explorer": (
+        "python experiments/explorer_picture.py",
+        "The page of `ntk-nonlocal explore`: weights of one pixel, by four denoisers",
+    ),
     "kernel_scaling*": (
         "python experiments/bench_kernel.py",
         "The kernel engine beside neural-tangents: how time grows",
@@ -285,6 +289,10 @@ def on_files(files: Any, config: Any) -> Any:
     for script in tutorials():
         files.append(File.generated(config, f"tutorials/{script.stem}.md", content=tutorial_page(script)))
     files.append(File.generated(config, "contributing.md", content=(ROOT / "CONTRIBUTING.md").read_text()))
+    page = ROOT / "build" / "explorer.html"
+    if not page.exists():
+        raise FileNotFoundError(f"{page} is missing: run make docs, or ntk-nonlocal explore --crop 64 -o {page}")
+    files.append(File.generated(config, "explorer.html", abs_src_path=str(page)))
     for path in sorted(FIGURES.rglob("*.png")):
         target = f"figures/{path.relative_to(FIGURES).as_posix()}"
         files.append(File.generated(config, target, abs_src_path=str(path)))

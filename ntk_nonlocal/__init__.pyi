@@ -22,6 +22,7 @@ from .architecture import (
 )
 from .denoisers import denoise, nonlocal_means
 from .dynamics import gradient_descent, trajectory, twicing
+from .explore import explore
 from .images import add_noise, crop, estimate_sigma, example_image, psnr, read_photo, ssim, write_photo
 from .kernels import nngp_kernel, standard_layer_weights, tangent_kernel, to_stax
 from .linalg import degrees_of_freedom, eigenpairs, nystrom
@@ -60,6 +61,7 @@ __all__ = [
     "empirical_kernel",
     "estimate_sigma",
     "example_image",
+    "explore",
     "gradient_descent",
     "linearize",
     "nngp_kernel",

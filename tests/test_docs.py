@@ -108,7 +108,7 @@ def manuals() -> dict[str, str]:
     import io
 
     found = {}
-    for name in ("compare", "denoise", "reproduce"):
+    for name in ("compare", "denoise", "explore", "reproduce"):
         with contextlib.redirect_stdout(io.StringIO()) as text:
             assert main([name, "--help"]) == 0
         found[name] = text.getvalue()
@@ -139,7 +139,9 @@ def test_the_code_for_devices_is_python_with_public_names() -> None:
 
 def test_links_between_pages_lead_somewhere() -> None:
     made = {f"tutorials/{name}.md" for name in hooks.ORDER} | {"contributing.md"} | set(TEXTS)
-    made |= {f"figures/{path.relative_to(hooks.FIGURES).as_posix()}" for path in hooks.FIGURES.rglob("*.png")}
+    made |= {f"figures/{path.relative_to(hooks.FIGURES).as_posix()}" for path in hooks.FIGURES.rglob("*.png")} | {
+        "explorer.html"
+    }
     for page, text in TEXTS.items():
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
             if "://" not in target:

@@ -21,7 +21,7 @@ FLOORS = (
     {"networks"},
     {"dynamics"},
     {"denoisers"},
-    {"reproduce", "explore"},
+    {"reproduce", "explore", "adapters"},
     {"cli"},
     {"__main__"},
 )

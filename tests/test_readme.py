@@ -7,12 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import ntk_nonlocal as nnl
 from ntk_nonlocal import results
-from ntk_nonlocal.kernels.oracle import neural_tangents
 from ntk_nonlocal.reproduce import CompareSettings
 
 _ROOT = Path(__file__).parent.parent
@@ -23,7 +21,7 @@ _README = _ROOT / "README.md"
 def names() -> dict[str, Any]:
     """The names defined by the README's Python blocks, run one after another."""
     blocks = re.findall(r"^```python\n(.*?)^```$", _README.read_text(), re.DOTALL | re.MULTILINE)
-    assert len(blocks) >= 3
+    assert blocks
     found: dict[str, Any] = {"__name__": "readme"}
     for block in blocks:
         exec(compile(block, str(_README), "exec", dont_inherit=True), found)
@@ -33,29 +31,6 @@ def names() -> dict[str, Any]:
 def test_the_ten_lines_denoise(names: dict[str, Any]) -> None:
     best = max(nnl.psnr(z, names["clean"]) for z in nnl.gradient_descent(names["kernel"], names["noisy"], [100, 1000]))
     assert best > nnl.psnr(names["noisy"], names["clean"]) + 2
-
-
-def test_a_layer_from_outside_has_the_limit_that_neural_tangents_says(names: dict[str, Any]) -> None:
-    try:
-        neural_tangents.stax()
-    except ImportError as error:
-        pytest.skip(str(error))
-    image = names["noisy"][:6, :8]
-    for kernel in (nnl.tangent_kernel, nnl.nngp_kernel):
-        ours = kernel(names["waves"], image).as_matrix()
-        oracle = kernel(names["waves"], image, backend="neural-tangents").as_matrix()
-        np.testing.assert_allclose(ours, oracle, rtol=2e-5, atol=2e-5 * float(np.max(oracle)))
-
-
-def test_a_layer_from_outside_makes_networks_that_approach_the_limit(names: dict[str, Any]) -> None:
-    import jax
-
-    image = names["noisy"][:6, :8]
-    exact = np.asarray(nnl.tangent_kernel(names["waves"], image).as_matrix())
-    network = nnl.to_flax(names["waves"], width=4096, out_channels=1)
-    params = network.init(jax.random.key(0), image)
-    finite = np.asarray(nnl.empirical_kernel(network, params, image).as_matrix())
-    assert np.linalg.norm(finite - exact) < 0.1 * np.linalg.norm(exact)
 
 
 def test_the_pictures_are_those_of_the_command_with_its_defaults() -> None:
@@ -69,6 +44,10 @@ def test_what_the_captions_say_holds_in_the_stored_result() -> None:
     for one in stored["inputs"].values():
         assert one["adam"]["psnr_at_end"] > one["theory"]["psnr_at_end"] + 3
         assert one["adam"]["distance_to_theory"][-1] > one["gd"]["distance_to_theory"][-1]
+
+
+def test_it_is_short() -> None:
+    assert len(_README.read_text().splitlines()) <= 150
 
 
 def test_links_lead_to_files() -> None:

@@ -20,7 +20,7 @@ import hooks  # noqa: E402
 ARGUMENTS = {
     "denoise_my_photo": ["32"],
     "finite_and_limit": ["8", "128"],
-    "look_at_a_filter": ["24"],
+    "look_at_a_filter": ["16"],
     "new_architecture": ["8", "vanilla_cnn:kernel_size=3"],
     "new_layer": ["8", "512"],
     "new_optimiser": ["12", "cnn:depth=2", "Adam"],
@@ -48,9 +48,8 @@ def _check_finite_and_limit(found: dict[str, Any]) -> None:
 
 
 def _check_look_at_a_filter(found: dict[str, Any]) -> None:
-    filters = {name: value for name, value in found["correlations"].items() if "steps" in name}
-    assert len(filters) == 2 and all(value > 0.4 for value in filters.values())
-    assert found["weights"]["non-local means"].sum() == pytest.approx(1, abs=1e-5)
+    assert found["correlations"]["vanilla-ntk-image"] > found["correlations"]["vanilla-ntk-noise"]
+    assert Path("page.html").stat().st_size > 10_000 and set(found["weights"]) == set(found["names"])
 
 
 def _check_new_architecture(found: dict[str, Any]) -> None:

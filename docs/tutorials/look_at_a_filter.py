@@ -1,7 +1,7 @@
 """Look at a filter
 
-A filter makes every pixel of the output a weighted sum of the pixels of the noisy image. This script draws the weights
-of one pixel: those of a network with one hidden layer, of one with three, and of non-local means.
+A filter makes every pixel of the output a weighted sum of the pixels of the noisy image. This script writes a page on
+which you point at a pixel and see those weights, step by step, and then looks at one pixel by itself.
 """
 
 import sys
@@ -11,54 +11,47 @@ import numpy as np
 import ntk_nonlocal as nnl
 from ntk_nonlocal import plotting
 
-size = int(sys.argv[1]) if len(sys.argv) > 1 else 48  # pixels on a side
+size = int(sys.argv[1]) if len(sys.argv) > 1 else 32  # pixels on a side
 clean = nnl.crop(nnl.example_image(256), size, center=(60, 112)).astype("float32")
-sigma = 25 / 255
-noisy = nnl.add_noise(clean, sigma=sigma)
+noisy = nnl.add_noise(clean, sigma=25 / 255)
 row, column = round(0.44 * size), round(0.66 * size)
-pixel = row * size + column  # pixels are numbered row by row
 
-# **Non-local means** compares the patches around two pixels: the weight is exp(-distance^2 / h^2), and the weights of a
-# pixel sum to one.
+# **The page.** `explore` computes the exact kernels and keeps what fits into one HTML file: leading eigenvectors, and
+# what the rest does on average at every pixel. Open `page.html` in a browser; in a notebook the last value of a cell
+# shows itself. [The one of the bundled picture](../explorer.html) has the same panels.
 
-averaged = nnl.nonlocal_means(noisy, patch_size=7, h=sigma)
-weights = {"non-local means": np.asarray(averaged.weights(pixel))}
+names = ["nlm", "vanilla-ntk-image", "vanilla-ntk-noise"]
+explorer = nnl.explore(noisy, "page.html", clean=clean, sigma=25 / 255, kernels=names)
+print(explorer)
 
-# **A network's kernel** compares patches as well, by their length and their angle. `rows` gives
-# the rows of some pixels; it does not need the rest of the matrix, but an image as small as this one can hold it.
+# **Non-local means** averages pixels whose surroundings look alike. **A network's filter** after t steps of gradient
+# descent is F_t = 1 - (1 - K / lambda)^t of its kernel K. Fed the noisy picture, it compares patches as well; fed
+# random numbers, it knows nothing of the picture. The page's numbers are at hand in Python too: the weights of a pixel,
+# and how far they can be off because not everything is kept.
 
-kernels = {
-    "one hidden layer": nnl.tangent_kernel(nnl.vanilla_cnn(kernel_size=7), noisy, memory_plan="matrix"),
-    "three layers": nnl.tangent_kernel(nnl.cnn(depth=3), noisy, memory_plan="matrix"),
-}
+step = {name: explorer.filters[name].best_step for name in names}
+weights = {}
+for name, stored in explorer.filters.items():
+    weights[name] = stored.weights(row, column, step[name]).reshape(size, size)
+    print(f"{name}: step {step[name]}, rank {stored.rank}, error at most {stored.error(row, column, step[name]):.1%}")
 
-# What gradient descent makes of the kernel after t steps is the filter F_t = 1 - (1 - eta K)^t. Its row is what it
-# makes of an image that is one at this pixel and zero elsewhere, for F_t is symmetric.
-
-unit = np.zeros((size, size, 1), np.float32)
-unit[row, column] = 1
-for name, kernel in kernels.items():
-    weights[f"{name}, kernel"] = np.asarray(kernel.rows([pixel])[0]).reshape(size, size)
-    weights[f"{name}, 100 steps"] = np.asarray(nnl.gradient_descent(kernel, unit, [100]))[0, :, :, 0]
-
-# Do they agree which pixels count? The rank correlation compares the order of the weights alone; the pixel itself is
-# left out.
+# The step is where Stein's estimate of the error is least, which needs no clean picture: the diamonds on the page.
+# Do the filters agree which pixels count? The rank correlation compares the order of the weights alone; the pixel
+# itself is left out.
 
 
 def ranks(values):
-    return np.argsort(np.argsort(np.delete(values.ravel(), pixel))).astype(float)
+    return np.argsort(np.argsort(np.delete(values.ravel(), row * size + column))).astype(float)
 
 
-reference = ranks(weights["non-local means"])
-correlations = {name: float(np.corrcoef(reference, ranks(values))[0, 1]) for name, values in weights.items()}
+correlations = {name: float(np.corrcoef(ranks(weights["nlm"]), ranks(weights[name]))[0, 1]) for name in names[1:]}
 for name, correlation in correlations.items():
     print(f"{name}: rank correlation with non-local means {correlation:.2f}")
 
-# Red weighs positively, blue negatively; the square marks the pixel. Non-local means has no negative weights, and
-# neither has a ReLU network's kernel. Its filters have: they sharpen.
+# Red weighs positively, blue negatively; the square marks the pixel.
 
 with plotting.style():
-    figure = plotting.new_figure(9, 2.4)
+    figure = plotting.new_figure(7, 2.6)
     for axes, (name, values) in zip(figure.subplots(1, len(weights)), weights.items(), strict=True):
-        plotting.show_weights(axes, clean, values, (row, column), name.replace(", ", ",\n"))
+        plotting.show_weights(axes, clean, values, (row, column), name)
     plotting.save_figure(figure, "weights", ("png",))

@@ -1,5 +1,5 @@
 from .checkpoint import CheckpointError, digest
-from .empirical import empirical_kernel
+from .empirical import EmpiricalKernel, empirical_kernel
 from .finite import FlaxNetwork, Parameterization, Params, Place, flax_rule, parameters_at, to_flax
 from .inputs import noise_input
 from .linearized import LinearizedNetwork, linearize
@@ -10,6 +10,7 @@ from .weights import WeightChange, weight_change
 __all__ = [
     "CheckpointError",
     "DivergenceError",
+    "EmpiricalKernel",
     "FlaxNetwork",
     "History",
     "LinearizedNetwork",

@@ -1,0 +1,245 @@
+"""From a kernel to the few numbers that the page holds of it (``stored``)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import scipy.linalg
+
+from ntk_nonlocal.denoisers import NonLocalFilter
+from ntk_nonlocal.dynamics import monte_carlo_sure, trajectory
+from ntk_nonlocal.images import psnr
+from ntk_nonlocal.linalg import eigenpairs, probe_generator, symmetric_form
+from ntk_nonlocal.networks import EmpiricalKernel
+from ntk_nonlocal.operators import DenseOperator, LinearOperator, ScaledOperator
+
+from .stored import Floats, StoredFilter, filtered
+
+_KNOTS = 73  # steps at which estimates are stored: twelve a decade, from 1 to 10^6
+_COARSE, _FINE, _FINELY = 0.02, 0.002, 16  # grain of eigenvectors over their mean size; the first few are held finely
+_BITS = {_COARSE: 7.7, _FINE: 11.0}  # of an entry, after compression
+_LAYER_GRAIN = 1e-3
+_LAYER_ERROR = 2e-4  # root mean square, on the [0, 1] scale
+_PROBES = 48
+_UNLUCKY = 1.78  # sqrt(48 / q), q the 10^-6 quantile of chi-squared with 48 degrees of freedom
+_BELOW_ZERO = -5e-7  # over the largest eigenvalue: where rounding in single precision may put others
+_ACCURATE = 0.01  # a relative error below which further eigenpairs are not needed
+
+Tick = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One filter to be stored: how to make its kernel from any noisy picture, and what is known of the picture."""
+
+    name: str
+    make: Callable[[Floats], LinearOperator]
+    noisy: Floats
+    clean: Floats | None
+    sigma: float
+    seed: int
+    moves: bool
+
+
+def store(task: Task, budget: int, tick: Tick) -> StoredFilter:
+    """The filter in at most about ``budget`` bytes of the page."""
+    op = task.make(task.noisy)
+    tick(0.15)
+    matrix, scale = _symmetric(op)
+    tick(0.3)
+    pairs = _pairs(op if matrix is None else matrix, _rank(op.shape[0], budget))
+    tick(0.5)
+    times, layers, risk, quality = _estimates(task, _for_products(op, matrix, scale))
+    tick(0.95)
+    low = _BELOW_ZERO if matrix is None else _lower_end(matrix, pairs)
+    for share in (8, 4, 2, 1):
+        found = StoredFilter(
+            name=task.name,
+            image_shape=(task.noisy.shape[0], task.noisy.shape[1], task.noisy.shape[2]),
+            scale=np.ones(op.shape[0]) if scale is None else scale.astype(np.float32).astype(np.float64),
+            times=times,
+            layers=layers,
+            layer_grain=_LAYER_GRAIN,
+            risk=risk,
+            psnr=quality,
+            low=low,
+            **_spectral(op if matrix is None else matrix, pairs.first(-(-len(pairs.x) // share)), low, task.seed),
+        )
+        if _accurate(found):
+            break
+    return found
+
+
+def _accurate(found: StoredFilter) -> bool:
+    """Whether further eigenpairs would hardly be seen."""
+    height, width, _ = found.image_shape
+    places = [(height // 4, width // 4), (height // 2, width // 2), (3 * height // 4, width // 4)]
+    return all(found.error(*place, step) < _ACCURATE for place in places for step in 10.0 ** np.arange(7))
+
+
+def _rank(pixels: int, budget: int) -> int:
+    """How many eigenpairs fit: pairs beside pixels' arrays, in base64."""
+    bytes_of = {grain: 4 / 3 * pixels * bits / 8 for grain, bits in _BITS.items()}
+    room = budget - _FINELY * bytes_of[_FINE]
+    most = _FINELY + int(room / bytes_of[_COARSE])
+    return max(1, min(most, pixels - 1))
+
+
+def _symmetric(op: LinearOperator) -> tuple[Floats | None, Floats | None]:
+    """The matrix of a symmetric kernel similar to ``op``, None where its columns are dear; and the scale between."""
+    if isinstance(op, EmpiricalKernel):
+        return None, None
+    scale = None
+    if isinstance(op, NonLocalFilter):
+        scale = 1 / np.sqrt(np.asarray(op.degrees, np.float64))
+        matrix = np.array(op.kernel.as_matrix(), np.float64)
+        matrix *= scale[:, None]
+        matrix *= scale
+    else:
+        matrix = np.array(symmetric_form(op)[0].as_matrix(), np.float64)
+    matrix += matrix.T.copy()
+    matrix /= 2
+    return matrix, scale
+
+
+def _for_products(op: LinearOperator, matrix: Floats | None, scale: Floats | None) -> LinearOperator:
+    """The operator in single precision, with its matrix where there is one."""
+    if matrix is None:
+        return op
+    dense = DenseOperator(jnp.asarray(matrix.astype(np.float32)), op.image_shape)
+    if scale is None:
+        return dense
+    return ScaledOperator(dense, jnp.asarray(scale, jnp.float32), jnp.asarray(1 / scale, jnp.float32))
+
+
+def _held(op: LinearOperator) -> LinearOperator:
+    """The operator, ready for many products."""
+    return _for_products(op, *_symmetric(op))
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    largest: float
+    x: Floats
+    vectors: Floats
+    residuals: Floats
+    beyond: float  # the next eigenvalue, from above
+
+    def first(self, rank: int) -> _Pairs:
+        """The first ``rank`` of them."""
+        if rank == len(self.x):
+            return self
+        beyond = float(self.x[rank] + self.residuals[rank])
+        return _Pairs(self.largest, self.x[:rank], self.vectors[:, :rank], self.residuals[:rank], beyond)
+
+
+def _pairs(op: LinearOperator | Floats, rank: int) -> _Pairs:
+    """``rank`` leading eigenpairs: of a matrix in double precision, or what products in single precision give."""
+    if isinstance(op, np.ndarray):
+        count = min(rank + 1, len(op))
+        values, vectors = scipy.linalg.eigh(op, subset_by_index=(len(op) - count, len(op) - 1), check_finite=False)
+        values, vectors, residuals = values[::-1], vectors[:, ::-1], np.full(count, 1e-15 * values[-1])
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # the residuals say how far it came, and are counted
+            found = eigenpairs(op, min(rank + 1, op.shape[0]), tolerance=2e-6, block_size=16, max_products=60)
+        values, vectors = np.asarray(found.values, np.float64), np.asarray(found.vectors, np.float64)
+        residuals = np.asarray(found.residuals, np.float64)
+    rank = min(rank, len(values) - 1)
+    largest = float(values[0])
+    beyond = float(values[rank] + residuals[rank]) / largest
+    return _Pairs(largest, values[:rank] / largest, vectors[:, :rank], residuals[:rank] / largest, beyond)
+
+
+def _spectral(op: LinearOperator | Floats, pairs: _Pairs, low: float, seed: int) -> dict[str, Any]:
+    """The fields of ``StoredFilter`` that are about the spectrum, but for ``low``."""
+    pixels = op.shape[0]
+    weight = np.clip(1 - np.sum(pairs.vectors**2, axis=1), 0, 1)
+    known = pairs.vectors**2 @ pairs.x
+    exact = isinstance(op, np.ndarray)
+    if isinstance(op, np.ndarray):
+        left = np.diagonal(op) / pairs.largest - known
+    else:
+        left = _estimated_rest(op, pairs, seed) * np.sqrt(weight)
+    high = pairs.beyond
+    middle = float(np.clip(left.sum() / max(float(weight.sum()), 1e-300), 0, high))
+    if not exact:  # a root mean square, and on purpose too large, is no mean
+        middle = min(middle / _UNLUCKY, high)
+    mean = np.clip(np.divide(left, weight, out=np.full(pixels, high), where=weight > 1e-9), low, high)
+    grain = np.where(np.arange(len(pairs.x)) < _FINELY, _FINE, _COARSE) / np.sqrt(pixels)
+    levels = np.rint(pairs.vectors / grain)
+    return {
+        "x": pairs.x,
+        "levels": levels.astype(np.int16),
+        "grain": grain,
+        "middle": middle,
+        "high": high,
+        "weight": _up(weight),
+        "mean": mean.astype(np.float32).astype(np.float64),
+        "mean_is_exact": exact,
+        "residuals": pairs.residuals,
+    }
+
+
+def _up(values: Floats) -> Floats:
+    """In single precision, not below the value."""
+    return np.nextafter(values.astype(np.float32), np.float32(2)).astype(np.float64)
+
+
+def _estimated_rest(op: LinearOperator, pairs: _Pairs, seed: int) -> Floats:
+    """From above, but for one pixel in a million: the length of every row of the kernel without the stored pairs.
+
+    K g without its part in the stored pairs, g normal, has at every pixel the variance that is asked for.
+    """
+    probes = probe_generator(seed).normal(size=(op.shape[0], _PROBES))
+    products = np.asarray(op @ probes.astype(np.float32), np.float64) / pairs.largest
+    products -= pairs.vectors @ (pairs.vectors.T @ products)
+    return np.asarray(_UNLUCKY * np.sqrt(np.mean(products**2, axis=1)))
+
+
+def _lower_end(matrix: Floats, pairs: _Pairs) -> float:
+    """A lower bound of all eigenvalues over the largest one: what can be taken off with a Cholesky factor left."""
+    matrix = matrix.copy()
+    places, diagonal = np.arange(len(matrix)), np.diagonal(matrix).copy()
+    middle = max(float(diagonal.sum() / pairs.largest - pairs.x.sum()) / len(matrix), 1e-9)
+    trials = [middle / 2**power for power in range(1, 11)] + [0.0] + [-(10.0**power) for power in range(-9, -3)]
+    for trial in trials:
+        matrix[places, places] = diagonal - trial * pairs.largest
+        try:
+            np.linalg.cholesky(matrix)
+        except np.linalg.LinAlgError:
+            continue
+        return float(trial)
+    raise ValueError("the kernel is not positive semi-definite; its filter cannot be shown")
+
+
+def _estimates(task: Task, op: LinearOperator) -> tuple[Floats, Floats, Floats, Floats]:
+    """(times, layers, risk, psnr) of ``StoredFilter``, from two trajectories: of y, and of y slightly perturbed."""
+    steps = 10 ** np.linspace(0, 6, _KNOTS)
+    waiting = [op]
+    dear = isinstance(op, EmpiricalKernel)
+
+    def run(image: Floats) -> Floats:
+        kernel = waiting.pop() if waiting else (_held(task.make(image)) if task.moves else op)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            path = trajectory(
+                kernel, image.astype(np.float32), steps=[10**6], tolerance=3e-4, max_products=120 if dear else 600
+            )
+        return np.asarray(path.filtered(lambda x: np.stack([filtered(x, step) for step in steps])))
+
+    noisy = task.noisy.astype(np.float32)
+    estimates, risk = monte_carlo_sure(run, noisy, task.sigma, seed=task.seed)
+    quality = [] if task.clean is None else [psnr(estimate, task.clean) for estimate in estimates]
+    flat = estimates.reshape(_KNOTS, -1).astype(np.float64)
+    left, sizes, right = np.linalg.svd(flat, full_matrices=False)
+    missing = np.sqrt(np.cumsum(sizes[::-1] ** 2)[::-1] / flat.size)
+    count = max(4, int(np.sum(missing > _LAYER_ERROR)))
+    reach = np.abs(left[:, :count]).max(axis=0)
+    layers = right[:count] * (sizes[:count] * reach)[:, None]
+    return left[:, :count] / reach, np.rint(layers / _LAYER_GRAIN).astype(np.int16), risk.values, np.asarray(quality)
