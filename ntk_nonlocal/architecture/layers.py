@@ -151,6 +151,11 @@ class Downsample(Layer):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "factor", whole("Downsample: factor", self.factor, 2))
+        if str(self.method) == "max":
+            raise ValueError(
+                "Downsample: method must be one of 'average', 'stride', got 'max': the maximum of correlated Gaussians "
+                "has no covariance in closed form"
+            )
         choice("Downsample: method", self.method, ("average", "stride"))
 
     def propagate(self, signal: Signal, position: Path) -> Signal:
