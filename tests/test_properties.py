@@ -145,7 +145,7 @@ class Call:
     arguments: dict[str, tuple[str, Any]]
 
 
-def call(function: Callable[..., Any], **arguments: tuple[str, Any]) -> Call:
+def call(function: Callable[..., Any], /, **arguments: tuple[str, Any]) -> Call:
     return Call(function, arguments)
 
 
@@ -167,6 +167,7 @@ CALLS: dict[str, Call] = {
     "Conv": call(
         nnl.Conv, kernel_size=("even", 3), weight_std=("positive", 1.0), bias_std=("not negative", 0.0),
         padding=("word", "zero"), dilation=("count", 1), stride=("count", 1), channels=("positive", 0.5),
+        groups=("word", "all"),
     ),
     "Normalize": call(nnl.Normalize, epsilon=("positive", 0.1)),
     "Pointwise": call(nnl.Pointwise, function=("function", jax.numpy.sin)),

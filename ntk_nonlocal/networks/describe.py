@@ -155,6 +155,8 @@ def _weights(architecture: Layer, width: int, channels: int) -> int:
         conv = placed.conv
         fan_in = channels if placed.fan_in_width is None else max(1, round(placed.fan_in_width * width))
         out = channels if placed.is_output else max(1, round(conv.channels * width))
+        if conv.depthwise:
+            fan_in, out = 1, fan_in
         total += conv.kernel_size**2 * fan_in * out + (out if conv.bias_std > 0 else 0)
     return total
 

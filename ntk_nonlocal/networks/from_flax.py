@@ -115,19 +115,23 @@ def _conv(module: Any, position: Path) -> Conv:
         raise _without_limit(position, module, f"its filter must be square and odd, got {module.kernel_size!r}")
     if strides is None or dilation is None or _square(module.input_dilation) != 1:
         raise _without_limit(position, module, "strides and dilations must be the same in both directions")
-    if module.feature_group_count != 1:
-        raise _without_limit(position, module, "feature_group_count must be 1")
+    groups = "all" if module.feature_group_count == 1 else "depthwise"
+    features = module.features if isinstance(module, nn.Conv) else module.out_features
+    if groups == "depthwise" and module.feature_group_count != features:
+        raise _without_limit(position, module, "feature_group_count must be 1, or the number of channels")
     bias = 0.0
     if isinstance(module, nnx.Conv):
         kernel = np.asarray(module.kernel[...])
         bias = 0.0 if module.bias is None else float(np.sqrt(np.mean(np.square(np.asarray(module.bias[...])))))
     else:
-        kernel = np.asarray(module.kernel_init(jax.random.key(0), (size, size, _SAMPLE, _SAMPLE), np.float32))
+        kernel = np.asarray(
+            module.kernel_init(jax.random.key(0), (size, size, _SAMPLE if groups == "all" else 1, _SAMPLE), np.float32)
+        )
         if module.use_bias:
             drawn = np.asarray(module.bias_init(jax.random.key(1), (_SAMPLE**2,), np.float32))
             bias = float(np.sqrt(np.mean(np.square(drawn))))
     padding = _padding(module, size, strides, dilation, position)
-    return Conv(size, _weight_std(kernel), bias, padding, dilation=dilation, stride=strides)  # type: ignore[arg-type]
+    return Conv(size, _weight_std(kernel), bias, padding, dilation=dilation, stride=strides, groups=groups)  # type: ignore[arg-type]
 
 
 def _square(value: Any) -> int | None:

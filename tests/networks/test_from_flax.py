@@ -65,7 +65,7 @@ def test_its_finite_network_is_the_flax_module() -> None:
         (nn.Conv(3, (2, 2)), r"square and odd, got \(2, 2\)"),
         (nn.Conv(3, (3, 3), strides=2), "'SAME' reads another window"),
         (nn.Conv(3, (3, 3), padding="VALID"), "padding=1"),
-        (nn.Conv(3, (3, 3), feature_group_count=3), "feature_group_count must be 1"),
+        (nn.Conv(6, (3, 3), feature_group_count=3), "feature_group_count must be 1"),
         (nn.softmax, "no differentiable function of one real number|axis"),
         (nn.GroupNorm(2), "GroupNorm.*LayerNorm"),
     ],
