@@ -16,6 +16,7 @@ from .architecture import (
     Upsample,
     autoencoder,
     cnn,
+    dip,
     parse_architecture,
     unet,
     vanilla_cnn,
@@ -26,7 +27,7 @@ from .explore import explore
 from .images import add_noise, crop, estimate_sigma, example_image, psnr, read_photo, ssim, write_photo
 from .kernels import nngp_kernel, standard_layer_weights, tangent_kernel, to_stax
 from .linalg import degrees_of_freedom, eigenpairs, nystrom
-from .networks import DivergenceError, empirical_kernel, linearize, noise_input, to_flax, train
+from .networks import DivergenceError, describe, empirical_kernel, from_flax, linearize, noise_input, to_flax, train
 from .operators import DenseOperator, LinearOperator, ScaledOperator
 from .version import __version__
 
@@ -57,11 +58,14 @@ __all__ = [
     "crop",
     "degrees_of_freedom",
     "denoise",
+    "describe",
+    "dip",
     "eigenpairs",
     "empirical_kernel",
     "estimate_sigma",
     "example_image",
     "explore",
+    "from_flax",
     "gradient_descent",
     "linearize",
     "nngp_kernel",

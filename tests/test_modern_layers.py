@@ -28,6 +28,13 @@ NARROW = Serial(
 )
 
 
+# a block of ConvNeXt: every channel by itself, normalised, then mixed
+NEXT = Serial(
+    *(Conv(3), Conv(3, 1.0, groups="depthwise"), Normalize(0.01), Conv(1), nnl.Pointwise(jax.nn.gelu)),
+    *(Conv(1), Relu(), Conv(3, 0.9, groups="depthwise", bias_std=0.2), Conv(1)),
+)
+
+
 def image(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).uniform(size=shape)
 
@@ -45,6 +52,26 @@ def test_neural_tangents_has_no_dilation() -> None:
     pytest.importorskip("ntk_nonlocal.kernels.oracle.stax")
     with pytest.raises(NotImplementedError, match=r"layer 1: neural-tangents has no dilated convolution"):
         nnl.to_stax(Serial(Conv(1), Conv(3, dilation=2)))
+
+
+def test_neural_tangents_has_no_depthwise_convolution() -> None:
+    pytest.importorskip("ntk_nonlocal.kernels.oracle.stax")
+    with pytest.raises(NotImplementedError, match=r"layer 1: neural-tangents has no depthwise convolution"):
+        nnl.to_stax(NEXT)
+
+
+def test_a_depthwise_convolution_filters_every_channel_by_itself() -> None:
+    x = image(4, 5, 3).astype(np.float32)
+    network = nnl.to_flax(NEXT, width=4, out_channels=2)
+    params = network.init(jax.random.key(0), x)
+    assert params["layer_1"]["kernel"].shape == (3, 3, 1, 4)
+    found = nnl.to_flax(Serial(Conv(1), Conv(3, 1.2, groups="depthwise"), Conv(1, 1.0)), width=3, out_channels=3)
+    eye = jnp.eye(3)[None, None] * np.sqrt(3)
+    weights = {"layer_0": {"kernel": eye / 2**0.5}, "layer_2": {"kernel": eye}}
+    kernel = np.asarray(jax.random.normal(jax.random.key(1), (3, 3, 1, 3)))
+    padded = np.pad(x, [(1, 1), (1, 1), (0, 0)])
+    expected = sum(padded[a : a + 4, b : b + 5] * kernel[a, b, 0] for a in range(3) for b in range(3)) * 1.2 / 3
+    np.testing.assert_allclose(found.apply(weights | {"layer_1": {"kernel": kernel}}, x), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("padding", ["zero", "circular"])
@@ -96,8 +123,9 @@ def test_narrow_layers_have_their_share_of_the_width() -> None:
         Serial(
             Conv(3, dilation=2), Relu(), Conv(3, stride=2), Relu(), Upsample(2, "zero"), Conv(3, 2.0), Relu(), Conv(1)
         ),
+        NEXT,
     ],
-    ids=["normalized", "strided"],
+    ids=["normalized", "strided", "ConvNeXt block"],
 )
 def test_finite_networks_approach_the_kernel_as_one_over_the_root_of_their_width(architecture: Layer) -> None:
     x = image(4, 4, 3).astype(np.float32)
@@ -119,6 +147,13 @@ def test_finite_networks_approach_the_kernel_as_one_over_the_root_of_their_width
         (lambda: Serial(Conv(1), Relu(), Normalize()), r"layer 2: Normalize\(\) behind a nonlinearity.*mean"),
         (lambda: nnl.to_flax(Serial(Normalize(), Conv(1))), r"layer 0: Normalize\(\) is applied to the network input"),
         (lambda: nnl.to_flax(Serial(Conv(1), Normalize())), r"must end in a Conv"),
+        (
+            lambda: Serial(Conv(1), Conv(3, groups="depthwise"), Relu()),
+            r"layer 2: Relu.*depthwise Conv.*Conv\(1\)",
+        ),
+        (lambda: nnl.to_flax(Serial(Conv(3, groups="depthwise"), Conv(1))), r"layer 0.*applied to the network input"),
+        (lambda: nnl.to_flax(Serial(Conv(3), Conv(3, groups="depthwise"))), r"must end in a Conv"),
+        (lambda: Conv(3, groups="depthwise", channels=0.5), r"depthwise one keeps the channels"),
         (lambda: Sum(Conv(1), Conv(1, channels=0.5)), r"Sum have different numbers of channels \(1, 0.5"),
         (lambda: tangent_kernel(Conv(1, stride=3), image(4, 6, 1)), r"Conv\(1, stride=3\) needs.*divisible by 3"),
         (lambda: tangent_kernel(Conv(3, padding="circular", dilation=3), image(6, 9, 1)), r"at least 7x7.*got 6x9"),

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import flax.linen
 import jax
 import numpy as np
 import pytest
@@ -94,6 +95,8 @@ BAD: dict[str, st.SearchStrategy[Any]] = {
     "sigma": st.one_of(NO_NUMBER, st.floats(max_value=0), st.floats(min_value=1, exclude_min=True)),
     "word": NO_WORD,
     "architecture": st.sampled_from([None, "cnn", 3, nnl.cnn, [nnl.Conv(3)], nnl.Conv, nnl.Relu(), object()]),
+    "function": st.sampled_from([None, "sin", 3, np.sin, lambda: 1, lambda x: x > 0, jax.nn.softmax, nnl.Relu()]),
+    "module": st.sampled_from([None, "cnn", 3, flax.linen.relu, ARCHITECTURE, flax.linen.Conv(3, (3, 3))]),
     "layer": st.sampled_from([None, "cnn", 3, nnl.Conv, [nnl.Conv(3)], object()]),
     "spelling": st.one_of(
         st.text(max_size=12),
@@ -143,7 +146,7 @@ class Call:
     arguments: dict[str, tuple[str, Any]]
 
 
-def call(function: Callable[..., Any], **arguments: tuple[str, Any]) -> Call:
+def call(function: Callable[..., Any], /, **arguments: tuple[str, Any]) -> Call:
     return Call(function, arguments)
 
 
@@ -164,8 +167,11 @@ _TRAINED = {"architecture": ("architecture?", ARCHITECTURE), "width": ("count?",
 CALLS: dict[str, Call] = {
     "Conv": call(
         nnl.Conv, kernel_size=("even", 3), weight_std=("positive", 1.0), bias_std=("not negative", 0.0),
-        padding=("word", "zero"),
+        padding=("word", "zero"), dilation=("count", 1), stride=("count", 1), channels=("positive", 0.5),
+        groups=("word", "all"),
     ),
+    "Normalize": call(nnl.Normalize, epsilon=("positive", 0.1)),
+    "Pointwise": call(nnl.Pointwise, function=("function", jax.numpy.sin)),
     "Relu": call(nnl.Relu),
     "Erf": call(nnl.Erf),
     "LeakyRelu": call(nnl.LeakyRelu, slope=("finite", 0.1)),
@@ -179,6 +185,11 @@ CALLS: dict[str, Call] = {
     "cnn": call(nnl.cnn, depth=("count", 1), kernel_size=("even", 3)),
     "autoencoder": call(nnl.autoencoder, **_NAMED),
     "unet": call(nnl.unet, **_NAMED),
+    "dip": call(nnl.dip, levels=("count", 1), skip=("natural", 4)),
+    "describe": call(
+        nnl.describe, architecture=("architecture", ARCHITECTURE), image_shape=("shape", (8, 8)), width=("count", 8)
+    ),
+    "from_flax": call(nnl.from_flax, module=("module", flax.linen.Sequential([jax.nn.relu]))),
     "parse_architecture": call(nnl.parse_architecture, text=("spelling", "cnn")),
     "to_stax": call(
         nnl.to_stax, architecture=("architecture", ARCHITECTURE), width=("count", 8), out_channels=("count", 1)
@@ -269,6 +280,7 @@ CALLS: dict[str, Call] = {
 
 # Values of these kinds that are meant after all.
 _MEANT = {
+    ("describe", "image_shape"): lambda value: value == (1, 2, 3),
     ("denoise", "sigma"): lambda value: np.ndim(value) == 0 and value == 0,  # gives the image back
     ("empirical_kernel", "output"): lambda value: value in (0, 1),
 }

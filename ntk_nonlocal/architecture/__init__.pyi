@@ -1,7 +1,7 @@
 from .containers import Branches, Chain, Concat, Serial, Sum
 from .layer import ArchitectureError, Layer, Nonlinearity, Path, Signal
 from .layers import Conv, Downsample, Erf, LeakyRelu, Normalize, Rbf, Relu, Upsample
-from .named import NAMED, autoencoder, cnn, parse_architecture, unet, vanilla_cnn
+from .named import NAMED, autoencoder, cnn, dip, parse_architecture, unet, vanilla_cnn
 from .pointwise import Pointwise
 from .validation import PlacedConv, as_serial, check_network, convolutions, divisor, output_signal
 from .walk import Placed, walk
@@ -34,6 +34,7 @@ __all__ = [
     "check_network",
     "cnn",
     "convolutions",
+    "dip",
     "divisor",
     "output_signal",
     "parse_architecture",

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import ClassVar, Literal
 
-State = Literal["unknown", "raw", "gaussian", "normalized", "activated"]
+State = Literal["unknown", "raw", "gaussian", "normalized", "mixed", "activated"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class Signal:
     """What validation knows of the values between two layers.
 
     ``state`` is "raw" for the network input, "gaussian" for the outputs of convolutions (Gaussian in the limit
-    of infinite width), "normalized" behind a Normalize (Gaussian too), "activated" for everything else inside the
+    of infinite width), "normalized" behind a Normalize (Gaussian too), "mixed" behind a
+    depthwise Conv (of mean zero, not Gaussian), "activated" for everything else inside the
     network, and "unknown" while a block is validated on its own. ``scale`` is the resolution relative to the input of
     the block, ``channels`` counts in multiples of the width (None where the block's input is unknown), and ``size`` is
     (H, W) where an image size is given.
@@ -104,6 +105,11 @@ class Nonlinearity(Layer):
     """Base of the pointwise nonlinearities; their input must be Gaussian in the limit, that is, come from a Conv."""
 
     def propagate(self, signal: Signal, position: Path) -> Signal:
+        if signal.state == "mixed":
+            raise ArchitectureError(
+                f"{position}: {self!r} is applied to the output of a depthwise Conv, which is not Gaussian in the "
+                "infinite-width limit, for no channels are added up there; put a Conv(1) between them"
+            )
         if signal.state == "activated":
             raise ArchitectureError(
                 f"{position}: {self!r} is applied to values that are not Gaussian in the infinite-width limit "

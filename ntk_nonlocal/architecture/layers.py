@@ -50,6 +50,9 @@ class Conv(Layer):
     ``dilation`` is the distance of the pixels that the filter reads. ``stride`` keeps every stride-th row and column,
     from the first one on: as ``Downsample(stride, "stride")`` behind it. ``channels`` is how many there are, as a share
     of the width (4 / 128 for a narrow skip); the last convolutions give the network's output channels whatever it says.
+
+    ``groups="depthwise"`` filters every channel by itself, with a fan-in of kernel_size^2. Its covariances are those of
+    any Conv, but no sum over channels makes it Gaussian: another Conv has to follow before a nonlinearity.
     """
 
     kernel_size: int
@@ -59,6 +62,7 @@ class Conv(Layer):
     dilation: int = 1
     stride: int = 1
     channels: float = 1
+    groups: Literal["all", "depthwise"] = "all"
 
     def __post_init__(self) -> None:
         size = whole("Conv: kernel_size", self.kernel_size, 1)
@@ -72,6 +76,9 @@ class Conv(Layer):
         object.__setattr__(self, "stride", whole("Conv: stride", self.stride, 1))
         channels = _real(self.channels, 0.0, "Conv: channels, a share of the width,", exclusive=True)
         object.__setattr__(self, "channels", 1 if channels == 1 else channels)
+        choice("Conv: groups", self.groups, ("all", "depthwise"))
+        if self.depthwise and self.channels != 1:
+            raise ValueError(f"Conv: a depthwise one keeps the channels that come in, got channels={self.channels!r}")
 
     @property
     def reach(self) -> int:
@@ -94,8 +101,13 @@ class Conv(Layer):
         return self.weight_std == "pytorch"
 
     @property
+    def depthwise(self) -> bool:
+        """Whether every channel is filtered by itself."""
+        return self.groups == "depthwise"
+
+    @property
     def sets_channels(self) -> bool:
-        return True
+        return not self.depthwise
 
     def propagate(self, signal: Signal, position: Path) -> Signal:
         extent = 2 * self.reach + 1
@@ -104,7 +116,13 @@ class Conv(Layer):
                 f"{position}: {self!r} with circular padding needs at least {extent}x{extent} "
                 f"pixels, got {signal.size[0]}x{signal.size[1]}; use a larger image, a smaller filter or zero padding"
             )
+        if self.depthwise and signal.state == "raw":
+            raise ArchitectureError(
+                f"{position}: {self!r} is applied to the network input, whose channels are few; put a Conv in front"
+            )
         behind = replace(signal, state="gaussian", channels=self.channels)
+        if self.depthwise:
+            behind = replace(signal, state="mixed")
         return behind if self.stride == 1 else _coarser(self, self.stride, behind, position)
 
 
@@ -151,6 +169,11 @@ class Downsample(Layer):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "factor", whole("Downsample: factor", self.factor, 2))
+        if str(self.method) == "max":
+            raise ValueError(
+                "Downsample: method must be one of 'average', 'stride', got 'max': the maximum of correlated Gaussians "
+                "has no covariance in closed form"
+            )
         choice("Downsample: method", self.method, ("average", "stride"))
 
     def propagate(self, signal: Signal, position: Path) -> Signal:
@@ -215,4 +238,4 @@ class Normalize(Layer):
             raise ArchitectureError(
                 f"{position}: {self!r} is applied to the network input, whose channels are few; put a Conv in front"
             )
-        return replace(signal, state="normalized")
+        return signal if signal.state == "mixed" else replace(signal, state="normalized")

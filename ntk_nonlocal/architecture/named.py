@@ -7,6 +7,7 @@ output layer, which has none behind it; or one for all layers, "pytorch" or a nu
 from __future__ import annotations
 
 import inspect
+import math
 import typing
 from collections.abc import Callable
 from typing import Any, Literal
@@ -15,12 +16,13 @@ from ntk_nonlocal.checks import nearest, whole
 
 from .containers import Concat, Serial
 from .layer import Layer
-from .layers import WEIGHT_STDS, Conv, Downsample, Relu, Upsample, WeightStd
+from .layers import WEIGHT_STDS, Conv, Downsample, LeakyRelu, Relu, Upsample, WeightStd
 
 DownMethod = Literal["average", "stride"]
 UpMethod = Literal["bilinear", "nearest", "zero"]
 
 _MOST_LAYERS = 1000
+_DIP_WIDTH, _DIP_SLOPE = 128, 0.2  # channels of the network as it was published
 _MOST_LEVELS = 20  # an image of a million pixels a side
 
 
@@ -77,6 +79,32 @@ def unet(
     return Serial(*step, *below(levels), _output(weight_std))
 
 
+def dip(levels: int = 5, skip: int = 4, weight_std: WeightStd = "he") -> Serial:
+    """The network of the deep image prior (Ulyanov, Vedaldi and Lempitsky 2018), as far as it has a limit.
+
+    ``levels`` times: a narrow skip of ``skip`` channels per 128 (none for 0) beside two convolutions, the first with
+    stride 2, what lies below, and bilinear upsampling; then Conv(3) and Conv(1); LeakyRelu(0.2) behind each. What was
+    replaced: batch normalisation by weights of He's scale for this nonlinearity (that is what "he" means here),
+    reflected borders by zeros, and the sigmoid at the output by nothing. Needs a height and width divisible by
+    2^levels.
+    """
+    levels = whole("dip: levels", levels, 1, _MOST_LEVELS)
+    skip = whole("dip: skip", skip, 0, _DIP_WIDTH)
+    std = math.sqrt(2 / (1 + _DIP_SLOPE**2)) if weight_std == "he" else weight_std
+
+    def step(kernel_size: int, stride: int = 1, channels: float = 1) -> tuple[Layer, Layer]:
+        return Conv(kernel_size, std, stride=stride, channels=channels), LeakyRelu(_DIP_SLOPE)
+
+    def level(remaining: int) -> tuple[Layer, ...]:
+        if remaining == 0:
+            return ()
+        below = Serial(*step(3, stride=2), *step(3), *level(remaining - 1), Upsample(2))
+        joined = Concat(Serial(*step(1, channels=skip / _DIP_WIDTH)), below) if skip else below
+        return (joined, *step(3), *step(1))
+
+    return Serial(*level(levels), _output(weight_std))
+
+
 def _output(weight_std: WeightStd) -> Conv:
     return Conv(1, 1.0 if weight_std == "he" else weight_std)
 
@@ -86,6 +114,7 @@ NAMED: dict[str, Callable[..., Serial]] = {
     "cnn": cnn,
     "autoencoder": autoencoder,
     "unet": unet,
+    "dip": dip,
 }
 
 

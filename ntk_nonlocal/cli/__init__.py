@@ -1,4 +1,4 @@
-"""The command line: ``ntk-nonlocal compare | denoise | explore | reproduce``.
+"""The command line: ``ntk-nonlocal compare | denoise | describe | explore | reproduce``.
 
 Every command is a module with ``add_parser(subparsers)`` and ``run(args) -> int``, imported when it is asked for. Bad
 input is one line on stderr and exit code 2; an interrupt is exit code 130, SIGTERM 143. Results go to stdout,
@@ -28,6 +28,7 @@ _COMMANDS = {
     "compare": "trained networks beside their infinite-width limit, on one image",
     "denoise": "remove the noise from photographs",
     "explore": "filters of a picture, as a page to look at",
+    "describe": "the layers of an architecture, and what its kernel costs",
     "reproduce": "the paper's experiments, with verdicts, figures and a report",
 }
 _DESCRIPTION = """\

@@ -1,5 +1,16 @@
 from .exact import nngp_kernel, tangent_kernel
-from .lag import Dual, LagKernel, PairOf, WindowKernel, branch_slices, chain_slices, combine, dual, lag_rule
+from .lag import (
+    Dual,
+    LagKernel,
+    PairOf,
+    WindowKernel,
+    branch_slices,
+    chain_slices,
+    combine,
+    dual,
+    lag_rule,
+    memory_plans,
+)
 from .layers import LayerWeights, check_layer_weights, standard_layer_weights
 from .oracle import exact_kernel, stax_rule, to_stax
 from .windowed import WindowedKernel, windowed_affinity
@@ -18,6 +29,7 @@ __all__ = [
     "dual",
     "exact_kernel",
     "lag_rule",
+    "memory_plans",
     "nngp_kernel",
     "standard_layer_weights",
     "stax_rule",

@@ -47,7 +47,9 @@ def standard_layer_weights(
     factors = []
     for placed in convolutions(architecture):
         conv = placed.conv
-        if placed.fan_in_width is not None:
+        if conv.depthwise:
+            channels_per_width = 0.0 if width is None else 1 / width
+        elif placed.fan_in_width is not None:
             channels_per_width = float(placed.fan_in_width)
         else:
             channels_per_width = 0.0 if width is None or in_channels is None else in_channels / width

@@ -1,6 +1,8 @@
 from .checkpoint import CheckpointError, digest
+from .describe import Description, describe
 from .empirical import EmpiricalKernel, empirical_kernel
 from .finite import FlaxNetwork, Parameterization, Params, Place, flax_rule, parameters_at, to_flax
+from .from_flax import from_flax
 from .inputs import noise_input
 from .linearized import LinearizedNetwork, linearize
 from .result import DivergenceError, History, TrainingResult
@@ -9,6 +11,7 @@ from .weights import WeightChange, weight_change
 
 __all__ = [
     "CheckpointError",
+    "Description",
     "DivergenceError",
     "EmpiricalKernel",
     "FlaxNetwork",
@@ -19,9 +22,11 @@ __all__ = [
     "Place",
     "TrainingResult",
     "WeightChange",
+    "describe",
     "digest",
     "empirical_kernel",
     "flax_rule",
+    "from_flax",
     "linearize",
     "noise_input",
     "parameters_at",

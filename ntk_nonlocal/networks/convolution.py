@@ -19,7 +19,14 @@ _FAR = 4
 
 
 def convolve(
-    x: Array, kernel: Array, padding: str, *, dilation: int = 1, stride: int = 1, reverse_mode: bool = False
+    x: Array,
+    kernel: Array,
+    padding: str,
+    *,
+    dilation: int = 1,
+    stride: int = 1,
+    depthwise: bool = False,
+    reverse_mode: bool = False,
 ) -> Array:
     """The convolution of an image, (H, W, C) with (k, k, C, D) -> (H, W, D), k odd, at every ``stride``-th pixel.
 
@@ -28,18 +35,19 @@ def convolve(
       kernel: the filters.
       padding: "zero" or "circular".
       dilation: the distance of the pixels that a filter reads.
+      depthwise: every channel by itself, the kernel (k, k, 1, C).
       stride: of the rows and columns that are kept, the first one among them.
       reverse_mode: ``jax.jvp`` and what is built on it are given up for a faster gradient on the CPU.
     """
     reach = dilation * (kernel.shape[0] // 2)
     if padding == "circular":
         x, reach = jnp.pad(x, ((reach, reach), (reach, reach), (0, 0)), mode="wrap"), 0
-    if reverse_mode and dilation == stride == 1:
+    if reverse_mode and dilation == stride == 1 and not depthwise:
         return _reversible(x, kernel, reach)
-    return _plain(x, kernel, reach, dilation, stride)
+    return _plain(x, kernel, reach, dilation, stride, x.shape[-1] if depthwise else 1)
 
 
-def _plain(x: Array, kernel: Array, padded: int, dilation: int = 1, stride: int = 1) -> Array:
+def _plain(x: Array, kernel: Array, padded: int, dilation: int = 1, stride: int = 1, groups: int = 1) -> Array:
     """The convolution, with so many zeros on every side."""
     return lax.conv_general_dilated(
         x[None],
@@ -48,6 +56,7 @@ def _plain(x: Array, kernel: Array, padded: int, dilation: int = 1, stride: int 
         [(padded, padded)] * 2,
         rhs_dilation=(dilation, dilation),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
     )[0]
 
 

@@ -374,15 +374,18 @@ class _Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        size, channels = self.conv.kernel_size, self.place.channels_of(self.conv)
-        weight_scale = self.conv.std / math.sqrt(size**2 * x.shape[-1])
-        kernel = self._scaled("kernel", (size, size, x.shape[-1], channels), weight_scale, x, self.conv.uniform)
+        size, channels, fan_in = self.conv.kernel_size, self.place.channels_of(self.conv), x.shape[-1]
+        if self.conv.depthwise:
+            channels, fan_in = fan_in, 1
+        weight_scale = self.conv.std / math.sqrt(size**2 * fan_in)
+        kernel = self._scaled("kernel", (size, size, fan_in, channels), weight_scale, x, self.conv.uniform)
         y = convolve(
             x,
             kernel,
             self.conv.padding,
             dilation=self.conv.dilation,
             stride=self.conv.stride,
+            depthwise=self.conv.depthwise,
             reverse_mode=self.place.reverse_mode,
         )
         return y + self._scaled("bias", (channels,), self.conv.bias_std, x) if self.conv.bias_std > 0 else y

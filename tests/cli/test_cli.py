@@ -247,7 +247,7 @@ def test_completion_knows_commands_options_and_names(shell: str, capfd: pytest.C
         assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("command", ["compare", "denoise", "reproduce"])
+@pytest.mark.parametrize("command", ["compare", "denoise", "describe", "reproduce"])
 def test_help_is_a_short_manual(command: str, capfd: pytest.CaptureFixture[str]) -> None:
     """What it does, every option with its default where it has one, examples that parse, exit codes."""
     assert main([command, "--help"]) == 0

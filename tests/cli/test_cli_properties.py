@@ -47,6 +47,10 @@ BAD: dict[tuple[str, str], st.SearchStrategy[str]] = {
     ("denoise", "width"): NO_INTEGER,
     ("denoise", "arch"): NO_WORD,
     ("denoise", "seed"): NO_INTEGER.filter(lambda text: text != "0"),
+    ("describe", "arch"): st.one_of(NO_WORD, st.sampled_from(["cnn:depth=0", "cnn:dept=1", "unet:levels=9"])),
+    ("describe", "size"): st.one_of(NO_NUMBER, st.sampled_from(["8x", "x8", "8x8x8", "-8x8"])),
+    ("describe", "channels"): NO_INTEGER,
+    ("describe", "width"): NO_INTEGER,
     ("reproduce", "name"): NO_WORD,
     ("reproduce", "preset"): NO_WORD,
     ("reproduce", "data"): st.sampled_from(["missing", "text.png", "."]),
@@ -57,6 +61,7 @@ BAD: dict[tuple[str, str], st.SearchStrategy[str]] = {
 VALID = {
     "compare": ["--crop", "8"],
     "denoise": ["-o", "clean.png", "--method", "adam", "--arch", "cnn"],
+    "describe": ["cnn"],
     "reproduce": ["width"],
 }
 

@@ -14,6 +14,7 @@ from decimal import Decimal, localcontext
 from functools import singledispatch
 from typing import Any
 
+import jax
 import numpy as np
 
 from ntk_nonlocal.architecture import (
@@ -23,7 +24,9 @@ from ntk_nonlocal.architecture import (
     Erf,
     Layer,
     LeakyRelu,
+    Nonlinearity,
     Normalize,
+    Pointwise,
     Rbf,
     Relu,
     Serial,
@@ -35,6 +38,7 @@ Numbers = np.ndarray[Any, np.dtype[Any]]
 
 DIGITS = 50
 PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459")
+ERF = Pointwise(jax.scipy.special.erf)
 _decimals = np.frompyfunc(lambda value: Decimal(float(value)), 1, 1)
 _is_positive = np.frompyfunc(lambda value: value if value > 0 else Decimal(0), 1, 1)
 
@@ -96,7 +100,8 @@ def _(layer: Conv, k: Exact) -> Exact:
 
     covariance = window_mean(k.covariance) + Decimal(layer.bias_std) ** 2
     every = (slice(None, None, layer.stride),) * 4
-    return Exact(covariance[every], (window_mean(k.tangent) + covariance)[every], layer.channels)
+    channels = k.channels if layer.groups == "depthwise" else layer.channels
+    return Exact(covariance[every], (window_mean(k.tangent) + covariance)[every], channels)
 
 
 def _variances(k: Exact) -> tuple[Numbers, Numbers]:
@@ -148,6 +153,14 @@ def _(layer: Erf, k: Exact) -> Exact:
     twice = 2 * k.covariance
     root = np.sqrt((1 + 2 * left) * (1 + 2 * right) - twice * twice)
     return _pointwise(k, (2 / PI) * (PI / 2 - angle(root, twice)), (4 / PI) / root)
+
+
+@exact.register
+def _(layer: Pointwise, k: Exact) -> Exact:
+    """Of the error function, which has a formula."""
+    if layer != ERF:
+        raise NotImplementedError(layer)
+    return exact(Erf(), k)
 
 
 @exact.register
@@ -260,6 +273,43 @@ def random_architecture(seed: int, size: tuple[int, int]) -> Serial:
 
     end = pick([Conv(1, weight_std=1.0)], [Conv(3, 1.1, 0.2)], [Conv(1), Upsample(2)], [Conv(3), Downsample(2)])
     return Serial(conv(1), nonlinearity(), *body(2, 1), *end)
+
+
+def modern_architecture(seed: int, size: tuple[int, int]) -> Serial:
+    """One of those above with dilations, strides, depthwise convolutions, normalisation, zeros between pixels, and the
+    error function by its series."""
+    rng = np.random.default_rng(seed)
+
+    def often(share: float) -> bool:
+        return bool(rng.uniform() < share)
+
+    def changed(layer: Layer, behind_something: bool) -> Layer:
+        if isinstance(layer, Concat | Sum):
+            return type(layer)(*(changed(branch, True) for branch in layer.branches))
+        if not isinstance(layer, Serial):
+            return changed(Serial(layer), behind_something)
+        result: list[Layer] = []
+        for index, child in enumerate(layer.layers):
+            if isinstance(child, Conv):
+                if (behind_something or index) and often(0.3):
+                    result.append(Conv(3, 1.1, groups="depthwise"))
+                dilated = child.padding == "zero" and often(0.4)
+                result.append(replace(child, dilation=2) if dilated else child)
+                if isinstance(next(iter(layer.layers[index + 1 :]), None), Nonlinearity) and often(0.4):
+                    result.append(Normalize(0.05))
+            elif isinstance(child, Upsample) and child.method == "nearest":
+                result.append(replace(child, method="zero"))
+            elif isinstance(child, Downsample) and child.method == "stride":
+                result.append(Conv(3, stride=child.factor))
+            elif isinstance(child, Erf | Rbf | LeakyRelu):
+                result.append(ERF)
+            else:
+                result.append(changed(child, True) if isinstance(child, Concat | Sum) else child)
+        return Serial(*result)
+
+    found = changed(random_architecture(seed, size), False)
+    assert isinstance(found, Serial)
+    return found
 
 
 def natural(height: int, width: int, channels: int, seed: int = 0) -> Numbers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from lag_reference import random_architecture, reference
+from lag_reference import modern_architecture, random_architecture, reference
 
 from ntk_nonlocal.architecture import autoencoder, unet
 from ntk_nonlocal.kernels import nngp_kernel, tangent_kernel
@@ -33,6 +33,15 @@ def test_random_architectures_agree_with_neural_tangents(seed: int, x64: None) -
     np.testing.assert_allclose(kernel, stax.exact_kernel(architecture, x).as_matrix(), rtol=0, atol=1e-8 * largest)
     np.testing.assert_allclose(kernel, kernel.T, rtol=0, atol=1e-13 * largest)
     assert np.linalg.eigvalsh(kernel).min() > -1e-12 * largest * len(kernel)
+
+
+@pytest.mark.parametrize("seed", [1, 3, 7])
+def test_random_architectures_of_newer_layers_agree_with_the_formulas(seed: int, x64: None) -> None:
+    architecture, x = modern_architecture(seed, SIZE), noise(*SIZE, 1)
+    kernel, exact = matrix(architecture, x), reference(architecture, x)["ntk"]
+    # of the series at most 1e-10 of the variance is left out, layer by layer
+    np.testing.assert_allclose(kernel, exact, rtol=0, atol=1e-8 * np.diag(exact).max())
+    assert np.linalg.eigvalsh(kernel).min() > -1e-12 * np.diag(exact).max() * len(kernel)
 
 
 def test_the_nngp_kernel_agrees_with_neural_tangents_to_the_last_digits(x64: None) -> None:

@@ -82,7 +82,7 @@ def test_more_terms_are_taken_for_larger_variances(x64: None) -> None:
         return enough(np.asarray(left_out(coefficients(layer, jnp.full((1, 1), variance), 256))), 1e-9)
 
     counts = [terms(variance) for variance in (0.1, 0.5, 4.0, 10.0)]
-    assert counts == sorted(counts) and counts[1] <= 24 and 90 <= counts[2] <= 110  # type: ignore[arg-type, operator]
+    assert counts == sorted(counts) and counts[1] <= 24 and 80 <= counts[2] <= 110  # type: ignore[arg-type, operator]
 
 
 BODY = (nnl.Conv(3, bias_std=0.1), Pointwise(SMOOTH["gelu"]), nnl.Downsample(2), nnl.Conv(1), Pointwise(jnp.tanh))

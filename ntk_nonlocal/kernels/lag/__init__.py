@@ -1,5 +1,6 @@
 """The exact kernel, one lag at a time: registered rules per layer, and the operators built from them."""
 
+from .budget import memory_plans
 from .corrections import find_corrections
 from .duals import Dual, PairOf, dual
 from .kernel import LagKernel
@@ -17,4 +18,5 @@ __all__ = [
     "dual",
     "find_corrections",
     "lag_rule",
+    "memory_plans",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
-from ntk_nonlocal.architecture import Chain, Conv, Layer, Path, Signal
+from ntk_nonlocal.architecture import Chain, Conv, Layer, Path, Serial, Signal
 from ntk_nonlocal.memory import available_memory
 
 from .demand import Extent, Lags, lowers, needed, wanted_inside
@@ -166,3 +166,21 @@ def _path_elements(path: Way, size: tuple[int, int], block: int) -> int:
         height, width = signal.size
         largest = max(largest, min(extent.rows.count, height) * height * width**2)
     return largest
+
+
+def memory_plans(architecture: Serial, size: tuple[int, int], itemsize: int = 4) -> dict[str, int]:
+    """About how many bytes the tangent kernel takes by memory plan, for images of ``size`` and the memory that is free
+    (one row lag at a time where even that is more)."""
+    store_blocks, stored = plan_stores(architecture, size, "ntk", itemsize, None)
+    signal = architecture.propagate(Signal(size=size), Path())
+    assert signal.size is not None
+    lags = signal.size[0] // 2 + 1
+    try:
+        block = choose_block(architecture, size, lags, None, itemsize, None, stored)
+    except ValueError:
+        block = 1
+    elements = layer_elements(architecture, size, Lags(0, block, block), None, stored=bool(store_blocks))
+    pixels = signal.size[0] * signal.size[1]
+    half = lags * signal.size[0] * signal.size[1] ** 2 * itemsize
+    recompute = stored + block_bytes(elements, itemsize)
+    return {"recompute": recompute, "keep": recompute + half, "matrix": recompute + 4 * pixels**2 * itemsize}

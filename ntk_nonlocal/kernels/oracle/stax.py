@@ -220,6 +220,8 @@ def _(layer: Conv, place: Place) -> Triple:
     stax = neural_tangents.stax()
     if layer.dilation > 1 and layer.kernel_size > 1:
         raise NotImplementedError(f"{place.position}: neural-tangents has no dilated convolution such as {layer!r}")
+    if layer.depthwise:
+        raise NotImplementedError(f"{place.position}: neural-tangents has no depthwise convolution such as {layer!r}")
     conv = stax.Conv(
         place.channels,
         (layer.kernel_size, layer.kernel_size),
