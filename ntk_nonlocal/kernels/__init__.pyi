@@ -2,6 +2,7 @@ from .exact import nngp_kernel, tangent_kernel
 from .lag import Dual, LagKernel, PairOf, WindowKernel, branch_slices, chain_slices, combine, dual, lag_rule
 from .layers import LayerWeights, check_layer_weights, standard_layer_weights
 from .oracle import exact_kernel, stax_rule, to_stax
+from .uneven import uneven_affinity
 from .windowed import WindowedKernel, windowed_affinity
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "stax_rule",
     "tangent_kernel",
     "to_stax",
+    "uneven_affinity",
     "windowed_affinity",
 ]
