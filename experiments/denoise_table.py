@@ -53,6 +53,7 @@ def clean_image(name: str, data: Path) -> Any:
 def measure(name: str, data: Path, sigma: int, method: str) -> dict[str, Any]:
     """One entry of the table."""
     from ntk_nonlocal.denoisers import denoise
+    from ntk_nonlocal.denoisers.colours import Colours
     from ntk_nonlocal.denoisers.ntk import BEST, closed_form
 
     clean = clean_image(name, data)
@@ -62,17 +63,19 @@ def measure(name: str, data: Path, sigma: int, method: str) -> dict[str, Any]:
     if method == "noisy":
         found = noisy
     elif method == "ntk best step":
-        result = closed_form(noisy, sigma / 255, BEST)
-        quality = [psnr(estimate, clean) for estimate in result.estimates]
+        colours = Colours.opponent(noisy.shape[2], sigma / 255)
+        result = closed_form(colours.planes(noisy), sigma / 255, BEST)
+        estimates = [colours.image(planes, noisy) for planes in result.estimates]
+        quality = [psnr(estimate, clean) for estimate in estimates]
         entry |= {"steps": result.steps, "psnr_of_steps": quality, "step": result.steps[int(np.argmax(quality))]}
-        found = result.estimates[int(np.argmax(quality))]
+        found = estimates[int(np.argmax(quality))]
     else:
         base, _, variant = method.partition(" ")
         level = None if variant == "blind" else sigma / 255
         denoised = denoise(noisy, level, base, fast=variant == "fast")  # type: ignore[arg-type]
         found = denoised.image
         error = float(np.mean((found - clean) ** 2))
-        entry |= {"sigma_used": 255 * denoised.sigma, "step": denoised.step, "risk": denoised.risk, "error": error}
+        entry |= {"sigma_used": 255 * denoised.level, "step": denoised.step, "risk": denoised.risk, "error": error}
         entry |= {"settings": denoised.settings, "network": denoised.network}
     entry |= {"seconds": time.perf_counter() - begin, "cpu_seconds": time.process_time() - cpu}
     entry |= {"psnr": psnr(found, clean), "ssim": ssim(found, clean)}

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ntk_nonlocal.denoisers import denoise
+from ntk_nonlocal.denoisers.colours import Colours
 from ntk_nonlocal.denoisers.ntk import BEST, FAST, Branch, closed_form
 from ntk_nonlocal.images import add_noise, crop, example_image, psnr
 from ntk_nonlocal.results import environment, read_json, write_json
@@ -75,8 +76,9 @@ def main() -> None:
             continue
         begin, quality = time.process_time(), {}
         for name, image in noisy.items():
-            result = closed_form(image, SIGMA, setting)
-            quality[name] = psnr(result.estimates[result.best], clean[name])
+            colours = Colours.opponent(image.shape[2], SIGMA)
+            result = closed_form(colours.planes(image), SIGMA, setting)
+            quality[name] = psnr(colours.image(result.estimates[result.best], image), clean[name])
         cpu = (time.process_time() - begin) / len(clean)
         rows.append({"variant": variant, "setting": repr(setting), "psnr": quality, "cpu_seconds": cpu})
         write_json(RESULTS, {"sigma": SIGMA, "size": SIZE, "environment": environment(), "rows": rows})

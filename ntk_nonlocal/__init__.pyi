@@ -24,7 +24,17 @@ from .architecture import (
 from .denoisers import denoise, nonlocal_means
 from .dynamics import gradient_descent, trajectory, twicing
 from .explore import explore
-from .images import add_noise, crop, estimate_sigma, example_image, psnr, read_photo, ssim, write_photo
+from .images import (
+    PoissonGaussian,
+    add_noise,
+    crop,
+    estimate_sigma,
+    example_image,
+    psnr,
+    read_photo,
+    ssim,
+    write_photo,
+)
 from .kernels import nngp_kernel, standard_layer_weights, tangent_kernel, to_stax
 from .linalg import degrees_of_freedom, eigenpairs, nystrom
 from .networks import DivergenceError, describe, empirical_kernel, from_flax, linearize, noise_input, to_flax, train
@@ -45,6 +55,7 @@ __all__ = [
     "Nonlinearity",
     "Normalize",
     "Pointwise",
+    "PoissonGaussian",
     "Rbf",
     "Relu",
     "ScaledOperator",

@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import importlib
 import importlib.util
+import io
 import logging
 import os
 import signal
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return end.code if isinstance(end.code, int) else 2
     prog = f"{parser.prog} {args.command}"
     try:
-        with _messages(args), _compile_cache(args.compile_cache):
+        with _printable(), _messages(args), _compile_cache(args.compile_cache):
             code: int = module.run(args)
             return code
     except KeyboardInterrupt:
@@ -171,6 +172,21 @@ def _explain(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return one_line(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
     return one_line(error) or type(error).__name__
+
+
+@contextlib.contextmanager
+def _printable() -> Iterator[None]:
+    """Names of files that the terminal's encoding does not have are printed with escapes, and cost nothing else."""
+    streams = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, io.TextIOWrapper)]
+    before = [stream.errors for stream in streams]
+    try:
+        for stream in streams:
+            if stream.errors in (None, "strict", "surrogateescape"):
+                stream.reconfigure(errors="backslashreplace")
+        yield
+    finally:
+        for stream, errors in zip(streams, before, strict=True):
+            stream.reconfigure(errors=errors)
 
 
 @contextlib.contextmanager

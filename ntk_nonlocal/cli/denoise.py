@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +22,11 @@ _METHODS = ("ntk", "nlm", "tv", "bm3d", "gd", "adam")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 
 _DESCRIPTION = """\
-Removes noise from photographs. Grey and RGB, 8 and 16 bit come back as they came; transparency, colour profile and EXIF
-are kept; pixels that transparency hides are denoised, and counted, like all others. Any size from 8x8 up; large images
-are worked on in overlapping tiles. PNG, TIFF and lossless WebP are written without loss, JPEG and other WebP anew with
-quality 95.
+Removes noise from photographs. Grey and RGB, further channels, 8 to 32 bits and floating point come back as they came;
+transparency, colour profile, EXIF and what else a file holds are kept, or their loss is said; pixels that transparency
+hides are denoised, and counted, like all others, those without a value (NaN, nodata) are left as they are. Any size
+from 8x8 up; large images are worked on in overlapping tiles, the pages of a TIFF one after another. PNG, TIFF and
+lossless WebP are written without loss, JPEG and other WebP anew with quality 95.
 
 methods:
   ntk    infinitely wide networks in closed form, mixed and stopped by an estimate of the error (default)
@@ -37,10 +40,14 @@ examples:
   ntk-nonlocal denoise photo.jpg -o clean.png
   ntk-nonlocal denoise photo.jpg -o clean.png --sigma 10 --compare comparison.png
   ntk-nonlocal denoise scans/ -o cleaned/ --fast          every image of a folder, into an existing folder
+  ntk-nonlocal denoise cells.tif -o clean.tif --noise poisson-gaussian:gain=2.1,offset=100,read=3
+  ntk-nonlocal denoise map.tif -o clean.tif --mask land.png --fill
 
-The noise level is estimated from the image. The estimate takes noise for white: it is too low after strong JPEG
-compression, resizing or demosaicing, and reads fine texture of a clean image as some noise; give --sigma where it
-misleads."""
+Noise levels are in 255ths of the picture's own range: of 0 to 4095 where a file uses no more of its 16 bits, of 0 to 1
+for floating-point numbers up to 1; where that is not 0 to 255 or 0 to 65535, the level is also told in the file's
+numbers. Gain, offset and read noise are in the file's numbers. The noise level is estimated from the image. The
+estimate takes noise for white: it is too low after strong JPEG compression, resizing or demosaicing, and reads fine
+texture of a clean image as some noise; give --sigma where it misleads."""
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -59,9 +66,17 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help="file to write; for several images or a folder: an existing folder, names are kept",
     )  # fmt: skip
     add(
-        "--sigma", type=parsing.sigma_or_auto, default=None, metavar="S|auto",
-        help="noise level in 8-bit units, such as 10 (default: auto, estimated; 0 changes no pixel)",
+        "--sigma", type=_levels, default=None, metavar="S|auto",
+        help="noise level in 8-bit units, such as 10, or by channel, such as 10,10,40 (default: auto, estimated; 0 "
+        "changes no pixel)",
     )  # fmt: skip
+    add(
+        "--noise", type=_noise, default="gaussian", metavar="NOISE",
+        help="gaussian (default), or poisson-gaussian[:gain=G,offset=O,read=R] as cameras and microscopes make it, "
+        "estimated unless given",
+    )  # fmt: skip
+    add("--mask", type=Path, metavar="FILE", help="an image of the same size, black where a pixel has no value")
+    add("--fill", action="store_true", help="fill pixels without a value with estimates")
     add("--method", choices=_METHODS, default="ntk", metavar="NAME", help="see above (default: ntk)")
     add(
         "--fast",
@@ -80,7 +95,6 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Runs the command; raises ValueError on bad input, before long work."""
     from ntk_nonlocal.denoisers import require_bm3d
-    from ntk_nonlocal.images import read_photo
 
     from .progress import Progress
 
@@ -94,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
         for (source, target), figure in zip(jobs, figures, strict=True):
             progress.stage(source.name, 1.0)
             try:
-                _one(read_photo(source), target, figure, args, progress)
+                _one(source, target, figure, args, progress)
             except (ValueError, OSError) as error:
                 if len(jobs) == 1:
                     raise
@@ -107,41 +121,140 @@ def run(args: argparse.Namespace) -> int:
     return 2 if failed else 0
 
 
-def _one(photo: Photo, target: Path, figure: Path | None, args: argparse.Namespace, progress: Any) -> None:
-    from ntk_nonlocal.denoisers import denoise
-    from ntk_nonlocal.images import check_writable, write_photo
+def _one(source: Path, target: Path, figure: Path | None, args: argparse.Namespace, progress: Any) -> None:
+    """One file, page by page, and what was done."""
+    from ntk_nonlocal.images import open_photos, open_writer
 
-    check_writable(target, photo)
     begin = time.perf_counter()
-    result = denoise(
+    results = []
+    with open_photos(source) as photos:
+        first, count = photos[0], len(photos)
+        mask = _mask(args.mask, first)
+        with open_writer(target, first, count) as writer:
+            for number in range(count):
+                photo = first if number == 0 else photos[number]
+                where = f"{source}, page {number + 1}: " if count > 1 else ""
+
+                def tell(share: float, number: int = number) -> None:
+                    progress.update((number + share) / count)
+
+                try:
+                    result = _denoised(photo, mask, args, tell)
+                except ValueError as error:
+                    raise ValueError(f"{where}{error}") from error
+                writer.add(result.image, photo)
+                if figure is not None and number == 0:
+                    from ntk_nonlocal.denoisers import draw_side_by_side
+
+                    shown = (
+                        _shown(photo.image, photo.valid),
+                        dataclasses.replace(result, image=_shown(result.image, photo.valid)),
+                    )
+                    draw_side_by_side(*shown, figure)
+                results.append(result if count == 1 else dataclasses.replace(result, image=result.image[:1, :1]))
+    _tell(first, target, results, time.perf_counter() - begin, args)
+
+
+def _denoised(photo: Photo, mask: Any, args: argparse.Namespace, tell: Callable[[float], None]) -> Denoised:
+    from ntk_nonlocal.denoisers import denoise
+    from ntk_nonlocal.images import PoissonGaussian
+
+    sigma, noise = args.sigma, args.noise
+    if isinstance(noise, dict):
+        noise = PoissonGaussian(**noise).scaled(1 / photo.white)
+    if isinstance(sigma, tuple) and len(sigma) != photo.image.shape[2]:
+        raise ValueError(f"{photo.path} has {photo.image.shape[2]} channels, and --sigma has {len(sigma)} levels")
+    valid = photo.valid if mask is None else mask if photo.valid is None else photo.valid & mask
+    if mask is not None and mask.shape[:2] != photo.image.shape[:2]:
+        size, own = (f"{shape[1]}x{shape[0]}" for shape in (mask.shape, photo.image.shape))
+        raise ValueError(f"--mask {args.mask} has {size} pixels, and {photo.path} {own}")
+    channels = photo.image.shape[2]
+    return denoise(
         photo.image,
-        args.sigma,
+        sigma,
         args.method,
+        mask=valid,
+        fill=args.fill,
+        noise=noise,
+        axes="YXC" if channels > 1 else None,
         fast=args.fast,
         seed=args.seed,
         architecture=args.arch,
         width=args.width,
         steps=args.steps,
-        progress=progress.update,
+        progress=tell,
     )
-    write_photo(target, result.image, like=photo)
-    if not result.settings["sigma_given"] and 255 * result.sigma < 1 and not args.quiet:
+
+
+def _mask(path: Path | None, photo: Photo) -> Any:
+    """Where a mask's file is not black, shape (H, W, 1); None without one."""
+    if path is None:
+        if photo.valid is not None and photo.image.shape[2] > 1:
+            return photo.valid.all(axis=2, keepdims=True)
+        return None
+    from ntk_nonlocal.images import read_photo
+
+    return (read_photo(path).image > 0).any(axis=2, keepdims=True)
+
+
+def _shown(image: Any, valid: Any) -> Any:
+    """Grey or RGB for a figure, black where there is no value."""
+    import numpy as np
+
+    colours = image if image.shape[2] in (1, 3) else image[:, :, : 3 if image.shape[2] > 3 else 1]
+    return np.nan_to_num(colours if valid is None else np.where(valid[:, :, :1], colours, 0))
+
+
+def _tell(photo: Photo, target: Path, results: list[Denoised], seconds: float, args: argparse.Namespace) -> None:
+    """What was done, on stdout; what may be missed, on stderr."""
+    first = results[0]
+    levels = [result.level for result in results]
+    if args.json:
+        facts = _facts(photo, target, results, seconds)
+        text = json.dumps(facts, ensure_ascii=False)
+        try:
+            text.encode(sys.stdout.encoding or "utf-8")
+        except UnicodeEncodeError:
+            text = json.dumps(facts)
+        print(text, flush=True)
+    elif not args.quiet:
+        how = "given" if first.settings["sigma_given"] else "estimated"
+        sigma = first.told_sigma() if len(results) == 1 else f"{255 * min(levels):.1f} to {255 * max(levels):.1f}"
+        unit = "" if photo.white in (255, 65535) else f" of 255, {_in_file(levels, photo.white)} in the file's numbers"
+        pages = f"{len(results)} pages, " if len(results) > 1 else ""
+        step = _chosen(first) if len(results) == 1 else ""
+        line = f"{target}: {pages}sigma {sigma}{unit} ({how}){step}{_camera(first, photo.white)}, {seconds:.1f} s"
+        print(parsing.one_line(line), flush=True)
+    if args.quiet:
+        return
+    if "coarse_sigma" in first.settings:
+        coarse = 255 * first.settings["coarse_sigma"]
         print(
-            parsing.one_line(f"{target}: almost no noise was found, and little was changed; where you see noise, give")
-            + " --sigma, such as 10 (strong JPEG compression and resizing hide it from the estimate)",
+            parsing.one_line(f"{target}: not all of what is there is white noise; where you see noise that is left,")
+            + " coarser than pixels, as JPEG compression, demosaicing and resizing leave it, give --sigma, such as "
+            + f"{coarse:.0f}",
             file=sys.stderr,
         )
-    if figure is not None:
-        from ntk_nonlocal.denoisers import draw_side_by_side
+    elif not first.settings["sigma_given"] and 255 * max(levels) < 1:
+        print(
+            parsing.one_line(f"{target}: almost no noise was found, and little was changed; where you see noise, give")
+            + " --sigma, such as 10, in 255ths of the picture's range of "
+            + f"0 to {photo.white:g} (strong JPEG compression and resizing hide it from the estimate)",
+            file=sys.stderr,
+        )
 
-        draw_side_by_side(photo.image, result, figure)
-    if args.json:
-        print(json.dumps(_facts(photo, target, result), ensure_ascii=False), flush=True)
-    elif not args.quiet:
-        how = "given" if result.settings["sigma_given"] else "estimated"
-        seconds = time.perf_counter() - begin
-        line = f"{target}: sigma {255 * result.sigma:.1f} ({how}){_chosen(result)}, {seconds:.1f} s"
-        print(parsing.one_line(line), flush=True)
+
+def _in_file(levels: list[float], white: float) -> str:
+    least, most = f"{white * min(levels):.4g}", f"{white * max(levels):.4g}"
+    return least if least == most else f"{least} to {most}"
+
+
+def _camera(result: Denoised, white: float) -> str:
+    """Gain and dark variance in the file's numbers."""
+    if "gain" not in result.settings:
+        return ""
+    gain, dark = result.settings["gain"] * white, result.settings["dark_variance"] * white**2
+    return f", gain {gain:.4g}, read^2 - gain * offset {dark:.4g}"
 
 
 def _chosen(result: Denoised) -> str:
@@ -151,26 +264,77 @@ def _chosen(result: Denoised) -> str:
     return f"{step}, expected PSNR {result.expected_psnr:.1f} dB"
 
 
-def _facts(photo: Photo, target: Path, result: Denoised) -> dict[str, Any]:
+def _facts(photo: Photo, target: Path, results: list[Denoised], seconds: float) -> dict[str, Any]:
     from ntk_nonlocal.results import plain
 
     height, width, channels = photo.image.shape
+    result = results[0]
+    sigmas: Any = [255 * one.sigma for one in results]
+    several = len(results) > 1
     facts = {
         "input": str(photo.path),
         "output": str(target),
         "size": [height, width, channels],
-        "sigma_8bit": 255 * result.sigma,
-        "step": result.step,
-        "risk": result.risk,
-        "expected_psnr": result.expected_psnr,
-        "seconds": result.seconds,
+        "white": photo.white,
+        "sigma_8bit": sigmas if several else sigmas[0],
+        "step": [one.step for one in results] if several else result.step,
+        "risk": [one.risk for one in results] if several else result.risk,
+        "expected_psnr": None if several else result.expected_psnr,
+        "seconds": seconds,
         "network": result.network,
         "settings": result.settings,
     }
+    if several:
+        facts["pages"] = len(results)
+    if "gain" in result.settings:
+        gain, dark = result.settings["gain"] * photo.white, result.settings["dark_variance"] * photo.white**2
+        facts["noise"] = {"gain": gain, "dark_variance": dark}
     return dict(plain(facts))
 
 
+def _levels(text: str) -> float | tuple[float, ...] | None:
+    if "," not in text:
+        return parsing.sigma_or_auto(text)
+    found = tuple(parsing.sigma_or_auto(part) for part in text.split(","))
+    if None in found:
+        raise argparse.ArgumentTypeError(f"by channel, every level is a number, got {text!r}; such as 10,10,40")
+    return found  # type: ignore[return-value]
+
+
+def _noise(text: str) -> str | dict[str, float]:
+    """ "gaussian", "poisson-gaussian", or its parameters."""
+    name, _, rest = text.partition(":")
+    if name not in ("gaussian", "poisson-gaussian") or (name == "gaussian" and rest):
+        raise argparse.ArgumentTypeError(
+            f"must be gaussian, poisson-gaussian or poisson-gaussian:gain=G,offset=O,read=R, got {text!r}"
+        )
+    if not rest:
+        return name
+    found = {}
+    for part in rest.split(","):
+        key, _, value = part.partition("=")
+        try:
+            found[key.strip()] = float(value)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{key} of {text!r} is a number, got {value!r}") from None
+    if unknown := sorted(set(found) - {"gain", "offset", "read"}):
+        raise argparse.ArgumentTypeError(f"poisson-gaussian has gain, offset and read, got {unknown[0]!r} in {text!r}")
+    if "gain" not in found:
+        raise argparse.ArgumentTypeError(f"the gain has to be given with the others, got {text!r}")
+    from ntk_nonlocal.images import PoissonGaussian
+
+    try:
+        PoissonGaussian(**found)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(parsing.one_line(error)) from None
+    return found
+
+
 def _check_options(args: argparse.Namespace) -> None:
+    if args.noise != "gaussian" and args.sigma is not None:
+        raise ValueError("--sigma is for --noise gaussian, and poisson-gaussian noise has its own level; leave it out")
+    if args.mask is not None and args.method != "ntk":
+        raise ValueError(f"--mask is for --method ntk, got --method {args.method}; leave it out")
     if args.fast and args.method != "ntk":
         raise ValueError(f"--fast is for --method ntk, got --method {args.method}; leave it out")
     for name in ("steps", "width", "arch"):

@@ -7,8 +7,8 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, get_args
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,11 +16,21 @@ from numpy.typing import ArrayLike, NDArray
 from ntk_nonlocal.architecture import Layer
 from ntk_nonlocal.checks import choice, whole
 from ntk_nonlocal.checks import seed as check_seed
-from ntk_nonlocal.images import as_noisy_image, check_sigma, estimate_sigma
+from ntk_nonlocal.images import (
+    PoissonGaussian,
+    as_mask,
+    estimate_poisson_gaussian,
+    estimate_sigma,
+    masked_image,
+    white_of,
+)
 
 from . import classical
+from .colours import Colours, colours_of
+from .levels import Levels, Sigma, filled, levels_of
 from .ntk import BEST, FAST, Setting, closed_form, products
 from .result import Denoised, Method
+from .stacks import Axes, denoise_slices, is_stack
 from .tiles import Tiles
 from .trained import trained
 
@@ -36,15 +46,47 @@ _OVERLAP = 48
 # Below this share of the largest value perturbations by a tenth of sigma are rounding errors in float32, and no image
 # shows such noise.
 _NO_NOISE = 1e-5
-_MOST_CHANNELS = 4
 _CLIPPED = 1e-3  # a share of the values
+
+# Where the standard deviation of stabilised noise is believed to lie, whatever is measured.
+_STABLE = (0.85, 1.1)
+
+Noise = Literal["gaussian", "poisson-gaussian"]
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What the methods take beside the image and its noise."""
+
+    method: Method
+    fast: bool
+    seed: int
+    architecture: Layer | None
+    width: int | None
+    steps: int | None
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a method gives: an image (H, W, C), and see :class:`Denoised`."""
+
+    image: NDArray[Any]
+    step: int | None
+    risk: float | None
+    network: str
+    settings: dict[str, Any]
 
 
 def denoise(
     noisy: Shaped[ArrayLike, "H W *C"],
-    sigma: float | None = None,
+    sigma: ArrayLike | None = None,
     method: Method = "ntk",
     *,
+    mask: ArrayLike | None = None,
+    fill: bool = False,
+    noise: Noise | PoissonGaussian = "gaussian",
+    axes: Axes | None = None,
+    out: NDArray[Any] | None = None,
     fast: bool = False,
     seed: int = 0,
     architecture: Layer | None = None,
@@ -52,7 +94,7 @@ def denoise(
     steps: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Denoised:
-    """Remove white Gaussian noise from an image, of any scale: denoise(a y, a sigma) is a denoise(y, sigma).
+    """Remove noise from an image of any scale, denoise(a y, a sigma) is a denoise(y, sigma), or from a stack's slices.
 
     Methods:
       "ntk": the infinitely wide network in closed form, without training (``ntk_nonlocal.denoisers.ntk``).
@@ -66,11 +108,23 @@ def denoise(
         2018), its outputs averaged before the stop. Both stop where the residual falls to sigma.
 
     Args:
-      noisy: shape (H, W) or (H, W, C) with up to 4 channels, at least 8x8; see
+      noisy: shape (H, W) or (H, W, C), at least 8x8, or a stack, see ``axes``; see
         :func:`ntk_nonlocal.images.as_noisy_image`.
-      sigma: standard deviation of the noise in the units of the image, which for integers are those of [0, 1];
-        estimated from the image where it is None (:func:`ntk_nonlocal.images.estimate_sigma` says when that fails).
-        Zero gives the image back, and so does, with a warning, less than 1e-5 of the largest value.
+      sigma: standard deviation of white Gaussian noise in the units of the image, which for integers are those of
+        [0, 1]: a number, or an array of shape (C,) by channel, (H, W) by pixel ("ntk") or (H, W, C). Estimated where it
+        is None, one number, or by channel where channels differ (:func:`ntk_nonlocal.images.estimate_sigma` says when
+        that fails). Zero gives the image back, and so does, with a warning, less than 1e-5 of the largest value. One
+        number is the noise of the noisiest channel where channels share theirs (a grey picture stored as RGB).
+      mask: shape (H, W) or (H, W, C), True where there is a value ("ntk"). What is not there, NaN for instance, takes
+        no part in estimates, kernels and averages, and comes back as it was.
+      fill: give estimates for pixels that the mask leaves out.
+      noise: "gaussian"; "poisson-gaussian", whose gain and dark variance are estimated from the image; or a
+        :class:`PoissonGaussian`, in the units of the array. Without sigma then: the result is E[y] in the image's
+        units.
+      axes: "YX", "YXC", or of a stack "TYX" or "TYXC", denoised slice by slice; None: (H, W) or (H, W, C). With more
+        than four channels it has to be said.
+      out: an array that takes the result of a stack, shape (T, H, W, C), or (T, H, W) for "TYX"; floating, such as a
+        numpy.memmap. May be the stack itself.
       fast: for "ntk": one pass in a smaller window; about five times as fast, for 0.3 dB at sigma 15 and 0.7 dB at 50
         (of 255).
       seed: of the probes of "ntk" and of the weights and input of trained networks.
@@ -83,49 +137,151 @@ def denoise(
       See :class:`Denoised`.
 
     Raises:
-      TypeError, ValueError: not an image, smaller than 8x8, a stack or more than 4 channels, not a noise level or one
-        above all values of the image, an unknown method, an option of another method.
+      TypeError, ValueError: not an image, smaller than 8x8, not a noise level, NaN that the mask does not leave out, an
+        unknown method, an option of another method, a level above all values of the image.
       ImportError: "bm3d" is not installed; says how to.
     """
     begin = time.perf_counter()
-    image = as_noisy_image(noisy, data_range=None)
-    _check(image, method, fast, architecture, width, steps, seed)
-    level = estimate_sigma(image) if sigma is None else _given(sigma, image)
-    settings: dict[str, Any] = {"method": method, "sigma_given": sigma is not None, "sigma": level, "seed": seed}
-    settings["clipped"] = _clipped(image)
+    options = _Options(method, fast, seed, architecture, width, steps)
+    _check_options(options)
+    _check_noise(noise, sigma)
     report = progress or (lambda share: None)
-    step: int | None
-    if level <= _NO_NOISE * float(np.abs(image).max()):
-        if sigma is not None and level > 0:
-            warnings.warn(
-                f"sigma {level:.3g} is less than a hundred-thousandth of the image's largest value, no more than "
-                "rounding; the image is given back as it is",
-                stacklevel=2,
-            )
-        found, step, risk, network = image.copy(), 0, 0.0, ""
-    elif method == "ntk":
-        setting = FAST if fast else BEST
-        found, step, risk, extra = _in_tiles(image, level, setting, seed, report)
-        network = setting.describe()
-        settings |= {"fast": fast, **asdict(setting), **extra}
-    elif method in TRAINED:
-        network_result = trained(image, level, method, architecture, width or 64, steps or 2000, seed, report)
-        found, step, risk, network = network_result.image, network_result.step, None, network_result.network
-        settings |= network_result.settings
+    if is_stack(noisy, axes):
+
+        def one(picture: NDArray[Any], missing: NDArray[Any] | None, tell: Callable[[float], None]) -> Denoised:
+            return _picture(picture, sigma, missing, fill, noise, options, tell)
+
+        return denoise_slices(noisy, mask, str(axes), out, one, report, begin)
+    if out is not None:
+        raise ValueError("out= is for stacks; say which axes they have by axes='TYX' or 'TYXC'")
+    return _picture(noisy, sigma, mask, fill, noise, options, report)
+
+
+def _picture(
+    noisy: ArrayLike,
+    sigma: ArrayLike | None,
+    mask: ArrayLike | None,
+    fill: bool,
+    noise: Noise | PoissonGaussian,
+    options: _Options,
+    report: Callable[[float], None],
+) -> Denoised:
+    """One image."""
+    begin = time.perf_counter()
+    image = masked_image(noisy, mask)
+    height, columns = image.shape[:2]
+    if min(height, columns) < _SMALLEST_SIDE:
+        raise ValueError(f"denoise needs an image of at least 8x8 pixels, got {height}x{columns}; pad it first")
+    valid = None if mask is None else as_mask(mask, image.shape)
+    if valid is not None and valid.all():
+        valid = None
+    settings: dict[str, Any] = {"method": options.method, "seed": options.seed, "clipped": _clipped(image)}
+    settings["white"] = white_of(image)
+    known: Sigma
+    if isinstance(noise, str) and noise == "gaussian":
+        levels = levels_of(image, sigma, valid)
+        settings |= {"sigma_given": sigma is not None, "sigma": levels.sigma}
+        settings |= {} if levels.coarse is None else {"coarse_sigma": levels.coarse}
+        found, known = _gaussian(image, levels, valid, options, report), levels.sigma
     else:
-        found, extra = classical.CLASSICAL[method](image, level)
-        step, risk, network = None, None, ""
-        settings |= extra
+        unit = float(np.iinfo(np.asarray(noisy).dtype).max) if np.asarray(noisy).dtype.kind == "u" else 1.0
+        given = isinstance(noise, PoissonGaussian)
+        model = (
+            noise.scaled(1 / unit)
+            if isinstance(noise, PoissonGaussian)
+            else estimate_poisson_gaussian(image, mask=valid)
+        )
+        found, known = _poisson(image, model, valid, options, report)
+        told = model.scaled(unit)
+        settings |= {"sigma_given": given, "sigma": known, "noise": "poisson-gaussian"}
+        settings |= {"gain": told.gain, "dark_variance": told.dark_variance}
+        settings |= {"offset": told.offset, "read": told.read} if given else {}
     report(1.0)
-    found = found.astype(image.dtype)
-    return Denoised(found, level, method, step, risk, time.perf_counter() - begin, network, settings)
+    result = found.image.astype(image.dtype)
+    if valid is not None and not fill:
+        original = _as_given(noisy, image)
+        result = np.where(valid, result, original)
+    seconds = time.perf_counter() - begin
+    settings |= found.settings
+    return Denoised(result, known, options.method, found.step, found.risk, seconds, found.network, settings)
 
 
-def _given(sigma: float, image: NDArray[Any]) -> float:
-    """A noise level that is zero or in proportion to the image; to one without contrast nothing is."""
-    if np.ndim(sigma) == 0 and sigma == 0:
-        return 0.0
-    return check_sigma(sigma, math.inf if image.min() == image.max() else float(np.abs(image).max()))
+def _as_given(noisy: ArrayLike, image: NDArray[Any]) -> NDArray[Any]:
+    """The values of the image, those included that a mask leaves out."""
+    data = np.asarray(noisy)
+    scale = np.iinfo(data.dtype).max if data.dtype.kind == "u" else 1
+    return (data.reshape(image.shape) / scale).astype(image.dtype)
+
+
+def _gaussian(
+    image: NDArray[Any],
+    levels: Levels,
+    valid: NDArray[np.bool_] | None,
+    options: _Options,
+    report: Callable[[float], None],
+) -> _Found:
+    """The image without white noise of these levels."""
+    if valid is not None:
+        image = np.moveaxis(filled(np.moveaxis(image, 2, 0), np.moveaxis(valid, 2, 0)), 0, 2)
+    if levels.level <= _NO_NOISE * float(np.abs(image).max()):
+        if levels.given and levels.level > 0:
+            warnings.warn(
+                f"sigma {levels.level:.3g} is less than a hundred-thousandth of the image's largest value, no more "
+                "than rounding; the image is given back as it is",
+                stacklevel=4,
+            )
+        return _Found(image.copy(), 0, 0.0, "", {})
+    if options.method != "ntk":
+        levels.evenly()
+    if valid is not None and valid.shape[2] > 1 and (valid != valid[:, :, :1]).any():
+        colours = Colours.apart(levels.channels)
+    else:
+        seen = image if valid is None else np.where(valid, image, np.nan)
+        colours = colours_of(seen, levels.channels, levels.by_channel)
+    extra = {"colours": colours.describe()} if colours.describe() else {}
+    if options.method == "ntk":
+        setting = FAST if options.fast else BEST
+        deviation = levels.deviation
+        if deviation is not None and deviation.shape[2] > 1:
+            deviation = colours.deviation(deviation, levels.channels)
+        found, step, risk, more = _in_tiles(image, colours, deviation, setting, options.seed, report)
+        settings = {"fast": options.fast, **asdict(setting), **more, **extra}
+        return _Found(found, step, risk, setting.describe(), settings)
+    planes = image if colours.plain else np.moveaxis(colours.planes(image), 0, 2)
+    if options.method in TRAINED:
+        result = trained(
+            planes, colours.sigma, options.method, options.architecture, options.width or 64, options.steps or 2000,
+            options.seed, report,
+        )  # fmt: skip
+        cleaned, step_, network, more = result.image, result.step, result.network, result.settings
+    else:
+        cleaned, more = classical.CLASSICAL[options.method](planes, colours.sigma)
+        step_, network = None, ""
+    if not colours.plain:
+        cleaned = colours.image(np.moveaxis(cleaned, 2, 0), image)
+    return _Found(cleaned, step_, None, network, more | extra)
+
+
+def _poisson(
+    image: NDArray[Any],
+    noise: PoissonGaussian,
+    valid: NDArray[np.bool_] | None,
+    options: _Options,
+    report: Callable[[float], None],
+) -> tuple[_Found, float]:
+    """The image without noise that grows with its brightness, and the root mean square of that noise."""
+    stable = noise.stabilise(image)
+    unit = 1 / max(float(stable.max()), 1.0)
+    seen = estimate_sigma(unit * stable, mask=valid)  # 1 by theory, less where there are few photons
+    levels = levels_of(unit * stable, unit * float(np.clip(seen / unit, *_STABLE)), valid)
+    found = _gaussian((unit * stable).astype(image.dtype), levels, valid, options, report)
+    mean = noise.invert(found.image / unit)
+    variance = noise.variance(mean)
+    risk = None
+    if found.risk is not None:  # an error of the stabilised image stands for one of sqrt(variance)
+        risk = float(found.risk / unit**2 * variance.mean())
+    result = _Found(mean, found.step, risk, found.network, found.settings)
+    return result, float(np.sqrt(variance.mean()))
 
 
 def _clipped(image: NDArray[Any]) -> bool:
@@ -135,64 +291,76 @@ def _clipped(image: NDArray[Any]) -> bool:
 
 
 def _in_tiles(
-    image: NDArray[Any], sigma: float, setting: Setting, seed: int, report: Callable[[float], None]
+    image: NDArray[Any],
+    colours: Colours,
+    deviation: NDArray[np.float32] | None,
+    setting: Setting,
+    seed: int,
+    report: Callable[[float], None],
 ) -> tuple[NDArray[Any], int, float, dict[str, Any]]:
     """The closed form on every tile, brought near 1 by a power of two, which changes no digit."""
     exponent = math.frexp(float(np.abs(image).max()))[1] - 1
-    image, sigma = np.ldexp(image, -exponent), math.ldexp(sigma, -exponent)
-    height, width, channels = image.shape
+    image, colours = np.ldexp(image, -exponent), replace(colours, sigma=math.ldexp(colours.sigma, -exponent))
+    height, width = image.shape[:2]
     tiles = Tiles.of((height, width), _LARGEST_TILE, _OVERLAP)
-    total, done = len(tiles.corners) * products(setting, (*tiles.size, channels)), 0
+    total, done = len(tiles.corners) * products(setting, tiles.size), 0
     chosen: list[tuple[int, float]] = []
+    noise = colours.sigma**2 * float(colours.shares.sum())
 
     def tick() -> None:
         nonlocal done
         done += 1
         report(done / total)
 
-    def work(part: NDArray[Any]) -> NDArray[Any]:
-        result = closed_form(part, sigma, setting, seed=seed, tick=tick)
+    def work(part: tuple[slice, slice]) -> NDArray[Any]:
+        here = image[part]
+        local = None if deviation is None else np.moveaxis(deviation[part], 2, 0)
+        share = 1.0
+        if local is not None:
+            if not (local > 0).any():
+                chosen.append((0, noise))
+                return here
+            share = float(np.square(local[local > 0]).mean())
+        result = closed_form(
+            colours.planes(here), colours.sigma, setting, shares=colours.shares, deviation=local, seed=seed, tick=tick
+        )
         best = result.best
-        if result.risks[best] >= sigma**2:  # no better than the noisy image itself
-            chosen.append((0, sigma**2))
-            return part
+        if result.risks[best] >= noise * share:  # no better than the noisy image itself
+            chosen.append((0, noise * share))
+            return here
         chosen.append((result.steps[best], float(result.risks[best])))
-        estimate: NDArray[Any] = result.estimates[best]
-        return estimate
+        return colours.image(result.estimates[best], here)
 
-    found = tiles.blend(image, work)
+    found = tiles.blend(image.shape, work)
     counts = Counter(step for step, _ in chosen)
     extra = {"tile": tiles.size, "steps_of_tiles": dict(sorted(counts.items()))}
     risk = float(np.ldexp(np.mean([risk for _, risk in chosen]), 2 * exponent))
     return np.ldexp(found, exponent), counts.most_common(1)[0][0], risk, extra
 
 
-def _check(
-    image: NDArray[Any],
-    method: str,
-    fast: bool,
-    architecture: Layer | None,
-    width: int | None,
-    steps: int | None,
-    seed: int,
-) -> None:
-    choice("method", method, METHODS)
-    height, columns, channels = image.shape
-    if channels > _MOST_CHANNELS:
-        raise ValueError(
-            f"the last axis of an image is its channels, up to {_MOST_CHANNELS}, got shape {image.shape}; a stack of "
-            f"{height} slices of {columns}x{channels} pixels is denoised slice by slice, noisy[i], and {channels} "
-            f"channels of {height}x{columns} pixels channel by channel, noisy[..., c]"
-        )
-    if min(height, columns) < _SMALLEST_SIDE:
-        raise ValueError(f"denoise needs an image of at least 8x8 pixels, got {height}x{columns}; pad it first")
-    if fast and method != "ntk":
-        raise ValueError(f"fast is a setting of method 'ntk', got method {method!r}; leave it out")
-    for name, value in {"architecture": architecture, "width": width, "steps": steps}.items():
-        if value is not None and method not in TRAINED:
-            raise ValueError(f"{name} is an option of methods 'gd' and 'adam', got method {method!r}; leave it out")
+def _check_noise(noise: object, sigma: object) -> None:
+    if isinstance(noise, PoissonGaussian):
+        pass
+    elif isinstance(noise, str):
+        choice("noise", noise, get_args(Noise))
+    else:
+        raise TypeError(f"noise is 'gaussian', 'poisson-gaussian' or a PoissonGaussian, got {type(noise).__name__}")
+    if sigma is not None and noise != "gaussian":
+        raise ValueError("sigma is the level of Gaussian noise, and Poisson-Gaussian noise has its own; leave it out")
+
+
+def _check_options(options: _Options) -> None:
+    choice("method", options.method, METHODS)
+    if options.fast and options.method != "ntk":
+        raise ValueError(f"fast is a setting of method 'ntk', got method {options.method!r}; leave it out")
+    for name in ("architecture", "width", "steps"):
+        value = getattr(options, name)
+        if value is not None and options.method not in TRAINED:
+            raise ValueError(
+                f"{name} is an option of methods 'gd' and 'adam', got method {options.method!r}; leave it out"
+            )
         if name != "architecture" and value is not None:
             whole(name, value, 1, 10**6)
-    check_seed(seed)
-    if method == "bm3d":
+    check_seed(options.seed)
+    if options.method == "bm3d":
         classical.require_bm3d()

@@ -91,12 +91,28 @@ class Normal:
     sigma: float
 
     @classmethod
-    def of(cls, estimates: NDArray[Any], y: NDArray[Any], divergences: Small, sigma: float) -> Normal:
-        """From estimates (M, H, W) of one plane y (H, W), and the divergences of the estimates (M,)."""
+    def of(
+        cls,
+        estimates: NDArray[Any],
+        y: NDArray[Any],
+        divergences: Small,
+        sigma: float,
+        deviation: NDArray[Any] | None = None,
+    ) -> Normal:
+        """From estimates (M, H, W) of one plane y (H, W), and the divergences of the estimates (M,).
+
+        ``deviation``: the noise in units of sigma, shape (H, W), zero where there is no value.
+        """
         rows = estimates.reshape(len(estimates), -1).astype(np.float64)
         plane = y.reshape(-1).astype(np.float64)
+        pixels, noise = plane.size, plane.size * sigma**2
+        if deviation is not None:
+            spread = deviation.reshape(-1).astype(np.float64)
+            there = spread > 0
+            rows, plane = rows[:, there], plane[there]
+            pixels, noise = max(plane.size, 1), float(spread @ spread) * sigma**2
         target = rows @ plane - sigma**2 * divergences
-        return cls(rows @ rows.T, target, float(plane @ plane) - plane.size * sigma**2, plane.size, sigma)
+        return cls(rows @ rows.T, target, float(plane @ plane) - noise, pixels, sigma)
 
     def risk(self, weights: Small) -> float:
         """The estimated mean squared error of the mixture."""

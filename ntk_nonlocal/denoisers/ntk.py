@@ -11,6 +11,9 @@ What method "ntk" of ``denoise`` stands for. In every pass,
    last pass the step t, have the least Stein risk (``combination.py``). The divergences come from a second run of the
    whole chain on a slightly perturbed image, kernels included: the filters' dependence on the noise is accounted for.
 
+Where the noise is not equally strong everywhere, patches are compared in its units (``uneven.py``), the loss is
+weighted by its inverse variance, which is zero at missing pixels, and the probes and Stein's risk have its local level.
+
 Feeding the estimate back is the closed-form counterpart of the feature learning that Adam does.
 """
 
@@ -24,10 +27,11 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from ntk_nonlocal.kernels import windowed_affinity
+from ntk_nonlocal.kernels import WindowedKernel, uneven_affinity, windowed_affinity
 from ntk_nonlocal.linalg import probe_generator
 
-from .mixing import Normal, Small, bands, channel_transform
+from .levels import filled
+from .mixing import Normal, Small, bands
 from .tiles import Tiles
 
 Planes = NDArray[np.float32]
@@ -36,6 +40,7 @@ Tick = Callable[[], None]
 _PERTURBATION = 0.1  # in units of sigma
 _PROBE_PIXELS = 2**16  # images below are given more than one probe
 _MOST_PROBES = 3
+_UNREACHED = 1e-9  # the degree of a missing pixel without any neighbour like it
 _LEAST_PULL = 4.0  # in pixels, for the smallest images
 
 
@@ -102,8 +107,8 @@ class ClosedForm:
 
     Attributes:
       steps: shape (S,).
-      estimates: after each of the steps, shape (S, H, W, C).
-      risks: their estimated mean squared errors, shape (S,).
+      estimates: after each of the steps, planes of shape (S, D, H, W).
+      risks: their estimated mean squared errors over the image's channels, shape (S,).
     """
 
     steps: tuple[int, ...]
@@ -118,11 +123,17 @@ class ClosedForm:
 
 @dataclass
 class _Run:
-    """The noisy image and its perturbed copies, on their way through the passes."""
+    """The noisy image and its perturbed copies, on their way through the passes.
+
+    ``shares``: what each plane's risk counts. ``deviation``: the noise in units of sigma, zero where there is no value,
+    shape (1, H, W) or (D, H, W); None: even.
+    """
 
     sigma: float
     noisy: list[Planes]
     probes: list[Planes]
+    shares: Small
+    deviation: Planes | None
     fed: list[Planes] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -135,29 +146,39 @@ def products(setting: Setting, shape: tuple[int, ...]) -> int:
 
 
 def closed_form(
-    noisy: NDArray[Any],
+    planes: Planes,
     sigma: float,
     setting: Setting = BEST,
     *,
+    shares: Small | None = None,
+    deviation: Planes | None = None,
     seed: int = 0,
     tick: Tick = lambda: None,
 ) -> ClosedForm:
-    """Denoise an image of shape (H, W, C), at least 8x8, with white noise of standard deviation sigma > 0.
+    """Denoise planes (D, H, W), at least 8x8, with independent white noise of standard deviation sigma > 0.
 
     Deterministic for a seed. Memory: about 2 window^2 + 200 numbers a pixel.
+
+    Args:
+      shares: what an error of each plane adds to that of the image, shape (D,); equal unless given.
+      deviation: the noise in units of sigma, shape (1, H, W) or (D, H, W), zero where there is no value.
     """
     rng = probe_generator(seed)
-    transform = channel_transform(noisy.shape[2])
-    planes = np.einsum("dc,hwc->dhw", transform, noisy, optimize=True).astype(np.float32)
-    probes = [rng.normal(size=planes.shape).astype(np.float32) for _ in range(_probe_count(noisy.shape))]
+    depth, height, width = planes.shape
+    probes = [rng.normal(size=planes.shape).astype(np.float32) for _ in range(_probe_count((height, width)))]
+    if deviation is not None:
+        probes = [probe * deviation for probe in probes]
     moved = [planes + np.float32(_PERTURBATION * sigma) * probe for probe in probes]
-    run = _Run(sigma, [planes, *moved], probes)
+    noisy = [planes, *moved]
+    if deviation is not None:
+        noisy = [filled(image, deviation > 0) for image in noisy]
+    shares = np.full(depth, 1 / depth) if shares is None else shares
+    run = _Run(sigma, noisy, probes, shares, deviation)
     for number, branches in enumerate(setting.passes):
         last = number == len(setting.passes) - 1
         mixed, risks = _one_pass(run, branches, setting, last, tick)
         run.fed = [stream[-1] for stream in mixed]
-    estimates = np.einsum("dc,sdhw->shwc", transform, mixed[0], optimize=True).astype(np.float32)
-    return ClosedForm(setting.steps, estimates, risks)
+    return ClosedForm(setting.steps, mixed[0], risks)
 
 
 def _probe_count(shape: Sequence[int]) -> int:
@@ -214,10 +235,13 @@ def _weights(
             change = (moved[:, channel, *part] - own).astype(np.float64)
             divergence += np.tensordot(change, probe[channel, *part], 2)
         divergence /= len(run.probes) * _PERTURBATION * run.sigma
-        normal = Normal.of(own, run.noisy[0][channel, *part], divergence, run.sigma)
+        here = None
+        if run.deviation is not None:
+            here = np.broadcast_to(run.deviation, run.noisy[0].shape)[channel, *part]
+        normal = Normal.of(own, run.noisy[0][channel, *part], divergence, run.sigma, here)
         for index, used in enumerate(choices):
             weights[index, channel] = normal.minimise(prior[index][channel], used, pull)
-            risks[index] += normal.risk(weights[index, channel]) / channels
+            risks[index] += normal.risk(weights[index, channel]) * run.shares[channel]
     return weights.astype(np.float32), risks
 
 
@@ -233,19 +257,41 @@ def _outputs(
     """The bands of every network's output after every step, then those of the noisy image, shape (M, C, H, W)."""
     levels = _levels(noisy.shape, setting.levels)
     target = jnp.asarray(noisy)
+    precision = None if run.deviation is None else _precision(run.deviation)
     parts = []
     for branch in branches:
-        offset = 2 * run.sigma**2 if branch.corrected else 0.0
-        kernel = windowed_affinity(fed, branch.patch_size, branch.bandwidth * run.sigma, setting.window, offset)
-        degrees = kernel.apply(jnp.ones_like(target[:1]))
+        kernel = _kernel(fed, branch, setting.window, run.sigma, precision)
+        if precision is None:
+            degrees = kernel.apply(jnp.ones_like(target[:1]))
+            reached = None
+        else:
+            degrees = kernel.apply(jnp.asarray(precision))
+            reached = degrees > _UNREACHED
+            degrees = jnp.maximum(degrees, _UNREACHED)
         output = jnp.zeros_like(target)
         for step in range(1, max(steps) + 1):
-            output = output + kernel.apply(target - output) / degrees
+            rest = target - output
+            output = output + kernel.apply(rest if precision is None else rest * precision) / degrees
             if step in steps:
-                parts.append(np.asarray(bands(output, levels)))
+                shown = output if reached is None else jnp.where(reached, output, target)
+                parts.append(np.asarray(bands(shown, levels)))
         tick()
     parts.append(np.asarray(bands(target, levels)))
     return np.concatenate(parts)
+
+
+def _kernel(fed: Planes, branch: Branch, window: int, sigma: float, precision: Planes | None) -> WindowedKernel:
+    if precision is None:
+        offset = 2 * sigma**2 if branch.corrected else 0.0
+        return windowed_affinity(fed, branch.patch_size, branch.bandwidth * sigma, window, offset)
+    offset = 2.0 if branch.corrected else 0.0
+    return uneven_affinity(fed / np.float32(sigma), precision, branch.patch_size, branch.bandwidth, window, offset)
+
+
+def _precision(deviation: Planes) -> Planes:
+    """The inverse of the noise's variance in units of sigma^2, zero where there is no value."""
+    found: Planes = np.where(deviation > 0, 1 / np.square(np.where(deviation > 0, deviation, 1)), 0).astype(np.float32)
+    return found
 
 
 def _choices(branches: int, steps: Sequence[int], levels: int, last: bool) -> list[NDArray[np.intp]]:

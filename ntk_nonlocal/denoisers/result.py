@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ntk_nonlocal import plotting
-from ntk_nonlocal.images import as_noisy_image, white_of
+from ntk_nonlocal.images import as_noisy_image
+
+from .levels import root_mean_square
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,8 +27,10 @@ class Denoised:
     """An image without its noise, and how it was made.
 
     Attributes:
-      image: shape (H, W, C) in the precision and on the scale of the input; not clipped.
-      sigma: the noise level that was assumed, given or estimated, in the units of the image.
+      image: shape (H, W, C), of a stack (T, H, W, C), in the precision and on the scale of the input; not clipped.
+      sigma: the noise level that was assumed, given or estimated, in the units of the image: a number, or an array of
+        shape (C,), (H, W) or (H, W, C), of a stack's estimates (T,) or (T, C); root mean square of noise that grows
+        with the brightness.
       method: see ``denoise``.
       step: the number of gradient-descent steps after which training stops; None for methods without steps, 0 where the
         input itself is returned. With tiles, that of most tiles.
@@ -37,7 +41,7 @@ class Denoised:
     """
 
     image: NDArray[Any]
-    sigma: float
+    sigma: float | NDArray[np.float64]
     method: Method
     step: int | None
     risk: float | None
@@ -46,10 +50,15 @@ class Denoised:
     settings: dict[str, Any]
 
     @property
+    def level(self) -> float:
+        """The root mean square of ``sigma``, one number."""
+        return root_mean_square(self.sigma)
+
+    @property
     def white(self) -> float:
         """What white is taken for in figures and in ``expected_psnr``: 1, 255 or 65535 where the image's values are of
         that order, else the largest of them."""
-        return white_of(self.image)
+        return float(self.settings["white"])
 
     @property
     def expected_psnr(self) -> float | None:
@@ -61,24 +70,43 @@ class Denoised:
         """
         if self.risk is None or self.settings["clipped"]:
             return None
-        if self.risk < 3 * self.sigma**2 * math.sqrt(2 / self.image.size) or self.risk <= 0:
+        if self.risk < 3 * self.level**2 * math.sqrt(2 / self.image.size) or self.risk <= 0:
             return None
         return 20 * math.log10(self.white) - 10 * math.log10(self.risk)
 
     def __repr__(self) -> str:
-        height, width, channels = self.image.shape
+        height, width, channels = self.image.shape[-3:]
+        slices = f"{len(self.image)} slices of {height}x{width}x{channels}" if self.image.ndim == 4 else ""
         step = "" if self.step is None else f", step {self.step}"
         return (
-            f"Denoised({height}x{width}x{channels} image by {self.method!r}, "
-            f"sigma {255 * self.sigma / self.white:.1f}/255{step}, {self.seconds:.1f} s)"
+            f"Denoised({slices or f'{height}x{width}x{channels} image'} by {self.method!r}, "
+            f"sigma {self.told_sigma()}/255{self.told_doubt()}{step}, {self.seconds:.1f} s)"
         )
+
+    def told_sigma(self) -> str:
+        """The noise level in 8-bit units, in words: 25.0, by channel 10.0, 10.0, 40.0, of a map 5.0 to 40.0."""
+        levels = 255 / self.white * np.atleast_1d(self.sigma)
+        if levels.ndim == 1 and levels.size <= _FEW_LEVELS:
+            return ", ".join(f"{level:.1f}" for level in levels)
+        return f"{levels.min():.1f} to {levels.max():.1f}"
+
+    def told_doubt(self) -> str:
+        """That the noise may be coarser than pixels, and what to do then; empty where it is not."""
+        if "coarse_sigma" not in self.settings:
+            return ""
+        level = 255 / self.white * self.settings["coarse_sigma"]
+        return f" of white noise (where you see coarser noise, give sigma, such as {level:.0f}/255)"
+
+    def _shown(self) -> NDArray[Any]:
+        """The image, of a stack the middle one."""
+        return self.image if self.image.ndim == 3 else np.asarray(self.image[len(self.image) // 2])
 
     def _repr_html_(self) -> str:
         """The image with its caption, for notebooks."""
-        return plotting.image_html(self.image / self.white, repr(self))
+        return plotting.image_html(self._shown() / self.white, repr(self))
 
     def plot(self, noisy: ArrayLike | None = None) -> Figure:
-        """The image as a matplotlib figure; beside ``noisy``, of the same shape, where that is given.
+        """The image, of a stack the middle one, as a figure; beside ``noisy``, of one image's shape, if given.
 
         Raises:
           ValueError, TypeError: ``noisy`` is no image, or one of another shape.
@@ -86,11 +114,12 @@ class Denoised:
         if noisy is None:
             return one_image(self)
         before = as_noisy_image(noisy, data_range=None)
-        if before.shape != self.image.shape:
-            raise ValueError(f"noisy must have the shape of the result, {self.image.shape}, got {before.shape}")
+        if before.shape != self._shown().shape:
+            raise ValueError(f"noisy must have the shape of the result, {self._shown().shape}, got {before.shape}")
         return side_by_side(before, self)
 
 
+_FEW_LEVELS = 4
 _PART = 5  # the enlarged part is this share of the shorter side
 
 
@@ -101,8 +130,7 @@ def draw_side_by_side(noisy: ArrayLike, result: Denoised, path: Path) -> None:
 
 def side_by_side(noisy: ArrayLike, result: Denoised) -> Figure:
     """Both images with an enlarged part of each; ``noisy`` has the result's shape."""
-    white = result.white
-    before, after = np.asarray(noisy) / white, result.image / white
+    before, after = np.asarray(noisy) / result.white, result._shown() / result.white
     height, width = before.shape[:2]
     row, column, side = _busiest_part(after)
     panel = 4.5
@@ -110,7 +138,7 @@ def side_by_side(noisy: ArrayLike, result: Denoised) -> Figure:
         figure = plotting.new_figure(2 * panel, panel * (height / width) + panel / 2 + 0.9)
         grid = figure.subplots(2, 2, height_ratios=(height / width, 0.5), squeeze=False)
         titles = ("input", f"denoised by {result.method}")
-        below = (f"noise: sigma = {255 * result.sigma / white:.1f} of 255 ({_origin(result)})", _numbers(result))
+        below = (f"noise: sigma = {result.told_sigma()} of 255 ({_origin(result)})", _numbers(result))
         for index, image in enumerate((before, after)):
             plotting.show_image(grid[0][index], image, titles[index], below[index])
             _mark(grid[0][index], row, column, side)
@@ -121,12 +149,11 @@ def side_by_side(noisy: ArrayLike, result: Denoised) -> Figure:
 
 def one_image(result: Denoised) -> Figure:
     """The denoised image and its numbers."""
-    height, width = result.image.shape[:2]
+    image = result._shown() / result.white
+    height, width = image.shape[:2]
     with plotting.style():
         figure = plotting.new_figure(4.5, 4.5 * height / width + 0.5)
-        plotting.show_image(
-            figure.subplots(), result.image / result.white, f"denoised by {result.method}", _numbers(result)
-        )
+        plotting.show_image(figure.subplots(), image, f"denoised by {result.method}", _numbers(result))
     return figure
 
 

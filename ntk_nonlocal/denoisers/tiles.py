@@ -43,14 +43,14 @@ class Tiles:
         ramp: NDArray[np.float32] = np.outer(*(_ramp(length, self.overlap) for length in self.size))
         return ramp
 
-    def blend(self, image: NDArray[Any], work: Callable[[NDArray[Any]], NDArray[Any]]) -> NDArray[Any]:
-        """``work`` on every tile of an image (H, W, C), put together."""
+    def blend(self, shape: tuple[int, ...], work: Callable[[tuple[slice, slice]], NDArray[Any]]) -> NDArray[Any]:
+        """What ``work`` gives for the parts of an image of shape (H, W, C), put together."""
         if len(self.corners) == 1:
-            return work(image)
-        total: NDArray[np.float32] = np.zeros(image.shape, np.float32)
-        weight: NDArray[np.float32] = np.zeros(image.shape[:2], np.float32)
+            return work(self.parts[0])
+        total: NDArray[np.float32] = np.zeros(shape, np.float32)
+        weight: NDArray[np.float32] = np.zeros(shape[:2], np.float32)
         for part in self.parts:
-            total[part] += self.ramp[:, :, None] * work(image[part])
+            total[part] += self.ramp[:, :, None] * work(part)
             weight[part] += self.ramp
         found: NDArray[Any] = total / weight[:, :, None]
         return found

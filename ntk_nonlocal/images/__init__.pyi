@@ -11,22 +11,30 @@ from .arrays import (
 )
 from .example import crop, example_image
 from .metrics import psnr, ssim
-from .noise import add_noise, estimate_sigma
-from .photos import Photo, check_writable, read_photo, write_photo
+from .noise import add_noise, as_mask, estimate_sigma, masked_image
+from .photos import Photo, Photos, check_writable, open_photos, open_writer, read_photo, write_photo
+from .poisson import PoissonGaussian, estimate_poisson_gaussian
 
 __all__ = [
     "Photo",
+    "Photos",
+    "PoissonGaussian",
     "add_noise",
     "as_image",
+    "as_mask",
     "as_noisy_image",
     "check_sigma",
     "check_writable",
     "checked_input",
     "crop",
+    "estimate_poisson_gaussian",
     "estimate_sigma",
     "example_image",
     "finite_array",
     "finite_jax",
+    "masked_image",
+    "open_photos",
+    "open_writer",
     "psnr",
     "read_photo",
     "real_array",

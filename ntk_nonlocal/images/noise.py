@@ -18,11 +18,11 @@ anything, noise included, while brightness keeps its noise. Where brightness is 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ntk_nonlocal.checks import seed as check_seed
 
@@ -68,7 +68,13 @@ def add_noise(
     return (image + noise).astype(image.dtype)
 
 
-def estimate_sigma(noisy: Shaped[ArrayLike, "H W *C"]) -> float:
+@overload
+def estimate_sigma(noisy: ArrayLike, *, mask: ArrayLike | None = None, by_channel: Literal[False] = False) -> float: ...
+@overload
+def estimate_sigma(noisy: ArrayLike, *, mask: ArrayLike | None = None, by_channel: Literal[True]) -> list[float]: ...
+def estimate_sigma(
+    noisy: Shaped[ArrayLike, "H W *C"], *, mask: ArrayLike | None = None, by_channel: bool = False
+) -> float | list[float]:
     """The standard deviation of the noise in an image, one number for all channels, in the units of the image (those of
     [0, 1] for integers).
 
@@ -88,37 +94,93 @@ def estimate_sigma(noisy: Shaped[ArrayLike, "H W *C"]) -> float:
 
     Args:
       noisy: shape (H, W) or (H, W, C); uint8, uint16, or float on any scale.
+      mask: shape (H, W), (H, W, 1) or (H, W, C), True where there is a value; what is not there does not count.
+      by_channel: estimate every channel by itself, as if it were a grey image.
 
     Returns:
-      sigma >= 0; exactly 0 for a constant image and for a single pixel. Constant channels do not count.
+      sigma >= 0; exactly 0 for a constant image and for a single pixel. Constant channels do not count. A list of them
+      by channel.
 
     Raises:
       ValueError, TypeError: not such an image (see :func:`ntk_nonlocal.images.as_noisy_image`).
     """
-    image = _distinct_channels(as_noisy_image(noisy, dtype=np.float64, data_range=None))
-    channels = image.shape[2]
-    if channels == 0:
+    image = masked_image(noisy, mask, dtype=np.float64)
+    missing = ~as_mask(mask, image.shape) if mask is not None else np.zeros((1, 1, 1), bool)
+    missing = np.broadcast_to(missing, image.shape)
+    if by_channel:
+        return [_of_channels(image[:, :, [c]], missing[:, :, [c]]) for c in range(image.shape[2])]
+    return _of_channels(image, missing)
+
+
+def _of_channels(given: NDArray[np.float64], missing: NDArray[np.bool_]) -> float:
+    image = _distinct_channels(given)
+    if image.shape[2] == 0:
         return 0.0
     # Near 1, where no square overflows; powers of two change no digit.
     largest = float(np.abs(image).max())
     exponent = math.frexp(largest)[1] - 1
-    return min(float(np.ldexp(_noise_of(np.ldexp(image, -exponent)), exponent)), largest)
+    found = _noise_of(np.ldexp(image, -exponent), np.asarray(missing.any(axis=2)))
+    return min(float(np.ldexp(found, exponent)), largest)
 
 
-def _noise_of(image: NDArray[np.float64]) -> float:
+def _noise_of(image: NDArray[np.float64], gone: NDArray[np.bool_]) -> float:
     channels = image.shape[2]
     # Clipped values stand at the smallest or largest value of their channel.
     clipped = (image == image.min(axis=(0, 1))) | (image == image.max(axis=(0, 1)))
-    whole = _white_noise(image, clipped)
+    whole = _white_noise(image, clipped, gone)
     if channels != len(_LUMA) or image.shape[0] * image.shape[1] < _ENOUGH_PIXELS:
         return whole
-    brightness = _white_noise(image @ _LUMA[:, None], clipped) / float(np.linalg.norm(_LUMA))
+    brightness = _white_noise(image @ _LUMA[:, None], clipped, gone) / float(np.linalg.norm(_LUMA))
     return brightness if brightness > _HIDDEN_COLOUR * whole else whole
 
 
-def _white_noise(image: NDArray[np.float64], clipped: NDArray[np.bool_]) -> float:
+def as_mask(mask: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Which pixels of an image (H, W, C) have a value: shape (H, W, 1) or (H, W, C).
+
+    Raises:
+      ValueError: another shape, or nothing is there at all.
+      TypeError: neither bool nor whole numbers 0 and 1.
+    """
+    array = np.asarray(mask)
+    height, width, channels = shape
+    if array.dtype.kind not in "b" and not (array.dtype.kind in "iu" and np.isin(array, (0, 1)).all()):
+        raise TypeError(
+            f"a mask is an array of bool, True where a pixel has a value, got {array.dtype}; take mask != 0"
+        )
+    if array.shape not in ((height, width), (height, width, 1), (height, width, channels)):
+        raise ValueError(
+            f"the mask of this image has shape ({height}, {width}) or ({height}, {width}, {channels}), "
+            f"got {array.shape}"
+        )
+    found = array.astype(bool).reshape(height, width, -1)
+    if not found.any(axis=(0, 1)).all():
+        raise ValueError("the mask leaves no pixel; it is True where a pixel has a value")
+    return found
+
+
+def masked_image(noisy: ArrayLike, mask: ArrayLike | None, *, dtype: DTypeLike | None = None) -> NDArray[Any]:
+    """A noisy image (H, W, C) of any scale, in which whatever the mask leaves out is the median of the rest.
+
+    Raises:
+      TypeError, ValueError: not an image, where the mask leaves it; see :func:`as_noisy_image`.
+    """
+    if mask is None:
+        return as_noisy_image(noisy, dtype=dtype, data_range=None)
+    data = np.array(noisy)
+    if data.ndim not in (2, 3):
+        return as_noisy_image(data, dtype=dtype, data_range=None)
+    image = data.reshape(*data.shape[:2], -1)
+    valid = np.broadcast_to(as_mask(mask, image.shape), image.shape)
+    for channel in range(image.shape[2]):
+        there = valid[:, :, channel]
+        middle = image[:, :, channel][there]
+        image[~there, channel] = np.sort(middle)[len(middle) // 2]
+    return as_noisy_image(image.reshape(data.shape), dtype=dtype, data_range=None)
+
+
+def _white_noise(image: NDArray[np.float64], clipped: NDArray[np.bool_], gone: NDArray[np.bool_]) -> float:
     channels = image.shape[2]
-    patches, first_half = _patches(image, clipped)
+    patches, first_half = _patches(image, clipped, gone)
     patches -= patches.mean(axis=0)
     halves = (patches[first_half], patches[~first_half])
     if min(map(len, halves)) < 2 * patches.shape[1]:
@@ -157,7 +219,9 @@ def _distinct_channels(image: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack(kept, axis=2) if kept else np.empty((*image.shape[:2], 0))
 
 
-def _patches(image: NDArray[np.float64], clipped: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _patches(
+    image: NDArray[np.float64], clipped: NDArray[np.bool_], gone: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Overlapping patches as rows, channel by channel, from a regular grid, and which belong to the first half.
 
     Where values were clipped, the noise is cut off: patches that hold more than a few such are left out, unless hardly
@@ -168,6 +232,8 @@ def _patches(image: NDArray[np.float64], clipped: NDArray[np.bool_]) -> tuple[ND
         rows, columns = min(size, height), min(size, width)
         positions = (height - rows + 1) * (width - columns + 1)
         dimensions = rows * columns * channels
+        if gone.any():
+            positions = int((~sliding_window_view(gone, (rows, columns)).any(axis=(2, 3))).sum())
         if dimensions <= _MOST_DIMENSIONS and positions >= _PATCHES_PER_DIMENSION * dimensions:
             break
     stride = int(np.ceil(np.sqrt(positions / _MOST_PATCHES)))
@@ -177,8 +243,10 @@ def _patches(image: NDArray[np.float64], clipped: NDArray[np.bool_]) -> tuple[ND
         return sliding_window_view(array, (rows, columns), axis=(0, 1))[::stride, ::stride]
 
     usable = windows(clipped).mean(axis=(2, 3, 4)) <= _CLIPPED_SHARE
+    whole = ~windows(gone).any(axis=(2, 3))
+    usable &= whole
     if usable.sum() < max(_FEWEST_PATCHES, 2 * dimensions):
-        usable[:] = True
+        usable = whole
     grid_rows, grid_columns = np.indices(usable.shape)
     checker_row = grid_rows * _CHECKERS // usable.shape[0]
     checker_column = grid_columns * _CHECKERS // usable.shape[1]

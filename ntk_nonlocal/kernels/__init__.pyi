@@ -13,6 +13,7 @@ from .lag import (
 )
 from .layers import LayerWeights, check_layer_weights, standard_layer_weights
 from .oracle import exact_kernel, stax_rule, to_stax
+from .uneven import uneven_affinity
 from .windowed import WindowedKernel, windowed_affinity
 
 __all__ = [
@@ -35,5 +36,6 @@ __all__ = [
     "stax_rule",
     "tangent_kernel",
     "to_stax",
+    "uneven_affinity",
     "windowed_affinity",
 ]

@@ -1,20 +1,24 @@
 """Image files in and out, so that a photograph comes back as it came.
 
-PNG, JPEG, TIFF and WebP, told by their content and never by their name. 8 and 16 bit, grey and RGB, alpha, ICC profile
-and EXIF survive; the EXIF orientation is applied on reading, and the written file says upright. What cannot be kept is
-refused in one line rather than guessed: floating-point and 32-bit TIFF, CMYK, premultiplied alpha, several pages,
-animations. Black-and-white and palette images become 8-bit grey and RGB. XMP and text chunks are not carried over.
+PNG, JPEG, TIFF and WebP, told by their content and never by their name. Grey and RGB, alpha, further channels, 8 to 32
+bits, floating-point and packed samples, the pages of a TIFF, ICC profile, EXIF, XMP and what else stands beside the
+pixels survive in a file of the same format; in another one what it cannot hold is named in a warning. The EXIF
+orientation is applied on reading, and the written file says upright. What cannot be kept is refused in one line rather
+than guessed: CMYK, premultiplied alpha, animations. Black-and-white and palette images become 8-bit grey and RGB.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import stat
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from types import TracebackType
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,49 +26,135 @@ from PIL import Image
 
 from ntk_nonlocal.results import atomic_file
 
-from ..arrays import as_image, as_noisy_image
-from .codecs import TOO_LARGE, Decoded, UnreadableError, decode, encode, is_lossless
+from ..arrays import as_noisy_image
+from .beside import Beside
+from .codecs import decode, encode, is_lossless
+from .decoded import ALPHA, Decoded, TiffKind, own_white
+from .kinds import UnreadableError, sniff
 from .metadata import Exif
+from .tiff import TOO_LARGE, TiffPages, TiffWriter
 
+_BYTE = np.dtype(np.uint8)
 _MOST_BYTES = 2**30
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP"}
+_KIND_NOT_READ = (
+    "not supported",
+    "unsupported",
+    "not implemented",
+    "requires the",
+    "unknown compression",
+    "unknown data",
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Photo:
-    """An image file's content.
+    """A picture of an image file.
 
     Attributes:
-      image: the colours, shape (H, W, 1) or (H, W, 3), float32 in [0, 1] (as they are stored, without linearisation).
-      alpha: the transparency as stored, shape (H, W), uint8 or uint16; None where the file has none.
-      bit_depth: 8 or 16.
+      image: the channels, shape (H, W, C), float32 (float64 of 32-bit and double samples), as they are stored, without
+        linearisation: the file's values divided by ``white``. C is 1 or 3, and more where a TIFF has further channels.
+      alpha: the transparency as stored, shape (H, W); None where the file has none.
+      bit_depth: bits of a sample: 8, 16, or what a TIFF has.
+      white: what 1 stands for in the file: 255, 65535, or 4095 where no more of 16 bits are used; of signed and
+        floating-point samples likewise, so that units follow the picture's own range.
+      sample_type: the type of the file's samples.
+      valid: shape (H, W, C), where there is a value; None: everywhere. NaN, infinity, and what the file calls nodata.
       icc_profile: the colour profile's bytes, or None.
       exif: the EXIF directories, with the orientation "upright" if there was any, or None.
       format: "PNG", "JPEG", "TIFF" or "WEBP", by content.
       path: where it was read.
       lossless: whether the file's compression loses nothing.
       dots_per_inch: (horizontal, vertical) where a PNG or JPEG says so (a TIFF says it among its EXIF data).
+      beside: XMP and what else the file holds.
+      extras: TIFF's codes of the samples beyond one or three colours, in their order (2: ``alpha``).
+      bits: of a sample, where they are packed.
+      nodata: the file's value for none.
+      tiff: how a TIFF is laid out.
     """
 
-    image: NDArray[np.float32]
-    alpha: NDArray[np.uint8] | NDArray[np.uint16] | None
-    bit_depth: Literal[8, 16]
+    image: NDArray[Any]
+    alpha: NDArray[Any] | None
+    bit_depth: int
     icc_profile: bytes | None
     exif: Exif | None
     format: str
     path: Path
     lossless: bool = False
     dots_per_inch: tuple[float, float] | None = None
+    white: float = 255.0
+    sample_type: np.dtype[Any] = _BYTE
+    valid: NDArray[np.bool_] | None = None
+    beside: Beside = field(default_factory=Beside)
+    extras: tuple[int, ...] = ()
+    bits: int | None = None
+    nodata: float | None = None
+    tiff: TiffKind | None = None
 
     @property
     def mode(self) -> Literal["grey", "rgb"]:
-        """Whether the file holds one channel or three, alpha apart."""
-        return "grey" if self.image.shape[2] == 1 else "rgb"
+        """Whether the file holds one colour or three, alpha and further channels apart."""
+        return "grey" if self.image.shape[2] + (self.alpha is not None) - len(self.extras) == 1 else "rgb"
 
     def __repr__(self) -> str:
         height, width = self.image.shape[:2]
-        alpha = " with alpha" if self.alpha is not None else ""
-        return f"Photo({str(self.path)!r}, {width}x{height} {self.mode}{alpha}, {self.bit_depth} bit, {self.format})"
+        further = len(self.extras) - (self.alpha is not None)
+        more = f" with {further} further channel{'s' * (further > 1)}" if further else ""
+        more += " with alpha" if self.alpha is not None else ""
+        return f"Photo({str(self.path)!r}, {width}x{height} {self.mode}{more}, {self.bit_depth} bit, {self.format})"
+
+
+class Photos:
+    """The pictures of an open file, read when they are asked for: pages of a TIFF, one of other formats.
+
+    A context manager with ``len`` and whole-number indices; see :func:`open_photos`.
+    """
+
+    def __init__(self, path: Path, data: bytes | None, pages: TiffPages | None) -> None:
+        self.path, self._data, self._pages = path, data, pages
+        self._white: float | None = None
+
+    def __len__(self) -> int:
+        return 1 if self._pages is None else len(self._pages)
+
+    def __getitem__(self, number: int) -> Photo:
+        if not 0 <= number < len(self):
+            raise IndexError(f"{self.path} has {len(self)} pictures, got number {number}")
+        with _explained(self.path):
+            if self._pages is not None:
+                photo = _photo(self._pages.read(number), "TIFF", self.path, True, self._white)
+            else:
+                assert self._data is not None
+                format_ = sniff(self._data)
+                photo = _photo(decode(self._data, format_), format_, self.path, is_lossless(self._data), None)
+        self._white = self._white or photo.white  # all pages of a file in the units of the first
+        return photo
+
+    def __iter__(self) -> Iterator[Photo]:
+        return (self[number] for number in range(len(self)))
+
+    def __enter__(self) -> Photos:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._pages is not None:
+            self._pages.close()
+
+
+def open_photos(path: str | os.PathLike[str]) -> Photos:
+    """A file's pictures, one by one.
+
+    Raises:
+      ValueError: as :func:`read_photo`, and when a page is read that is damaged.
+    """
+    path = as_path(path)
+    with _explained(path):
+        head = _first_bytes(path)
+        if sniff(head) == "TIFF":
+            return Photos(path, None, TiffPages(path))
+        return Photos(path, _read_bytes(path), None)
 
 
 def read_photo(path: str | os.PathLike[str]) -> Photo:
@@ -72,15 +162,25 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
 
     Raises:
       ValueError: no such file, not a regular file, empty, damaged, of another format (whatever its name), more than 100
-        megapixels, or of a kind that is not supported; one line that names the path and says what to do.
+        megapixels, several pages, or of a kind that is not supported; one line that names the path and says what to do.
     """
-    path = as_path(path)
+    with open_photos(path) as photos:
+        if len(photos) > 1:
+            raise ValueError(
+                f"cannot read {photos.path}: it holds several pages, {len(photos)} of them; open_photos gives one by "
+                "one, and the command denoise takes them all"
+            )
+        return photos[0]
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Whatever decoders raise becomes a ValueError of one line."""
     try:
-        data = _read_bytes(path)
         with warnings.catch_warnings():
-            # The limit of this module, checked below, holds instead.
+            # The limit of this module, checked elsewhere, holds instead.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return _decode(data, path)
+            yield
     except UnreadableError as error:
         raise ValueError(f"cannot read {path}: {error}") from None
     except Image.DecompressionBombError:
@@ -89,12 +189,16 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
         raise ValueError(f"cannot read {path}: it does not fit into memory; make it smaller") from None
     except Exception as error:  # decoders raise all kinds of errors on damaged files
         reason = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, NotImplementedError | ImportError) or any(w in reason.lower() for w in _KIND_NOT_READ):
+            raise ValueError(
+                f"cannot read {path}: it is of a kind that is not read ({reason}); save it as a plain PNG or TIFF"
+            ) from error
         raise ValueError(
             f"cannot read {path}: it is damaged or incomplete ({reason}); save or copy it again"
         ) from error
 
 
-def _read_bytes(path: Path) -> bytes:
+def _first_bytes(path: Path) -> bytes:
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -107,33 +211,54 @@ def _read_bytes(path: Path) -> bytes:
         raise UnreadableError("it is not a regular file; name an image file")
     if status.st_size == 0:
         raise UnreadableError("it is empty; save or copy it again")
-    if status.st_size > _MOST_BYTES:
-        raise UnreadableError(
-            f"it has {status.st_size / 2**30:.1f} GiB, and images up to 1 GiB are read; make it smaller"
-        )
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(1024)
     except OSError as error:
         raise UnreadableError(f"{error.strerror}; check its permissions") from None
 
 
-def _decode(data: bytes, path: Path) -> Photo:
-    format_, (pixels, exif, icc_profile, dots_per_inch) = decode(data)
+def _read_bytes(path: Path) -> bytes:
+    size = path.stat().st_size
+    if size > _MOST_BYTES:
+        raise UnreadableError(f"it has {size / 2**30:.1f} GiB, and images up to 1 GiB are read; make it smaller")
+    return path.read_bytes()
+
+
+def _photo(decoded: Decoded, format_: str, path: Path, lossless: bool, white: float | None) -> Photo:
+    pixels, exif, dots = decoded.pixels, decoded.exif, decoded.dots_per_inch
     if exif is not None:
         pixels = _upright(pixels, exif.orientation)
-        if dots_per_inch is not None and exif.orientation >= 5:
-            dots_per_inch = dots_per_inch[::-1]
-    has_alpha = pixels.shape[2] in (2, 4)
+        if dots is not None and exif.orientation >= 5:
+            dots = dots[::-1]
+    place = decoded.colours + decoded.extras.index(ALPHA) if ALPHA in decoded.extras else None
+    samples = pixels if place is None else np.delete(pixels, place, axis=2)
+    valid = np.isfinite(samples) if samples.dtype.kind == "f" else np.ones(samples.shape, bool)
+    if decoded.nodata is not None and np.isfinite(decoded.nodata):
+        valid &= samples != samples.dtype.type(decoded.nodata)
+    if not valid.any():
+        raise UnreadableError("it holds no value at all, NaN or nodata everywhere; check how it was made")
+    whole = bool(valid.all())
+    white = white or own_white(samples if whole else samples[valid], decoded.bits)
+    precise = np.float64 if samples.dtype in (np.float64, np.uint32, np.int32) else np.float32
     return Photo(
-        image=as_image(pixels[:, :, :-1] if has_alpha else pixels, dtype=np.float32),
-        alpha=np.ascontiguousarray(pixels[:, :, -1]) if has_alpha else None,
-        bit_depth=16 if pixels.dtype == np.uint16 else 8,
-        icc_profile=icc_profile,
+        image=np.asarray(samples, precise) / np.asarray(white, precise),
+        alpha=None if place is None else np.ascontiguousarray(pixels[:, :, place]),
+        bit_depth=decoded.bits or 8 * samples.itemsize,
+        icc_profile=decoded.icc_profile,
         exif=None if exif is None else exif.upright(),
         format=format_,
         path=path,
-        lossless=is_lossless(data),
-        dots_per_inch=dots_per_inch,
+        lossless=lossless,
+        dots_per_inch=dots,
+        white=white,
+        sample_type=samples.dtype,
+        valid=None if whole else valid,
+        beside=decoded.beside,
+        extras=decoded.extras,
+        bits=decoded.bits,
+        nodata=decoded.nodata,
+        tiff=decoded.tiff,
     )
 
 
@@ -160,14 +285,14 @@ def check_writable(path: str | os.PathLike[str], like: Photo | None = None) -> P
 
     Args:
       path: the file to be written; one that exists is replaced.
-      like: the photo whose alpha would go with it.
+      like: the photo whose alpha and kind of samples would go with it.
 
     Returns:
       The path.
 
     Raises:
       ValueError: an unknown suffix, a folder that does not exist or cannot be written to, a path that is a folder, or
-        transparency in a JPEG, which has none.
+        transparency in a JPEG, which has none, or samples or channels that the format has not.
     """
     path = as_path(path)
     format_ = _FORMATS.get(path.suffix.lower())
@@ -191,76 +316,187 @@ def check_writable(path: str | os.PathLike[str], like: Photo | None = None) -> P
         trial.unlink()
     except OSError as error:
         raise ValueError(f"cannot write {path}: {error.strerror}; choose a folder that you may write to") from None
-    if format_ == "JPEG" and like is not None and like.alpha is not None and like.alpha.min() < _full(like.alpha):
-        raise ValueError(f"cannot write {path}: JPEG has no transparency; write a PNG, TIFF or WebP file")
+    if like is not None and format_ != "TIFF":
+        _check_kind(path, format_, like)
     return path
+
+
+def _check_kind(path: Path, format_: str, like: Photo) -> None:
+    if like.sample_type.kind != "u" or like.sample_type.itemsize > 2:
+        raise ValueError(f"cannot write {path}: {format_} has no samples of {like.sample_type}; write a TIFF file")
+    if like.image.shape[2] not in (1, 3):
+        raise ValueError(f"cannot write {path}: {format_} has no {like.image.shape[2]} channels; write a TIFF file")
+    if format_ == "JPEG" and like.alpha is not None and like.alpha.min() < _opaque(like.alpha, like.white):
+        raise ValueError(f"cannot write {path}: JPEG has no transparency; write a PNG, TIFF or WebP file")
 
 
 def write_photo(path: str | os.PathLike[str], image: ArrayLike, *, like: Photo | None = None) -> None:
     """Write an image, in the format that the suffix names, as the photo came that it was made from.
 
-    PNG and TIFF, and WebP that came so, are written without loss, so that reading gives back the same 8 or 16-bit
-    values; JPEG and WebP with quality 95 and 8 bit (with a warning where there were 16). A file that exists is
+    PNG and TIFF, and WebP that came so, are written without loss, so that reading gives back the same values; JPEG and
+    WebP with quality 95 and 8 bit. What the file cannot hold of ``like`` is named in a warning. A file that exists is
     replaced, at once and only when the new one is complete, with the permissions of the old one; of a link the link.
 
     Args:
       path: see :func:`check_writable`.
-      image: shape (H, W), (H, W, 1) or (H, W, 3), see :func:`ntk_nonlocal.images.as_noisy_image`; clipped to [0, 1].
-      like: where the bit depth, alpha, colour profile and EXIF data come from. Without it: 8 bit and none of them. The
-        profile is left out where the number of channels differs.
+      image: shape (H, W) or (H, W, C), as many channels as ``like`` or 1 or 3, in its units; whole numbers are clipped
+        to their range.
+      like: where the kind of samples, alpha, colour profile and everything beside come from. Without it: 8 bit, values
+        in [0, 1], and none of them. The profile is left out where the number of channels differs.
 
     Raises:
       TypeError, ValueError: a path that cannot be written, not an image, alpha of another size.
       OSError: the disk is full, for instance; nothing is left behind then, and a file that was there stays.
     """
+    with open_writer(path, like, 1) as writer:
+        writer.add(image, like)
+
+
+@contextlib.contextmanager
+def open_writer(path: str | os.PathLike[str], like: Photo | None, count: int) -> Iterator[PhotoWriter]:
+    """A file for ``count`` pictures, more than one in TIFF only, each given to :meth:`PhotoWriter.add`.
+
+    The file appears when all of them are written.
+
+    Args:
+      path, like: as for :func:`write_photo`; ``like`` is the first picture.
+
+    Raises:
+      ValueError: the path cannot be written, or not so many pictures into one file.
+    """
     if like is not None and not isinstance(like, Photo):
         raise TypeError(f"like must be a photo from read_photo, got {type(like).__name__}")
     path = check_writable(path, like)
-    colours = as_noisy_image(image)
-    if colours.shape[2] not in (1, 3):
-        raise ValueError(f"an image file holds 1 or 3 channels, got {colours.shape[2]}; alpha is taken from like=")
     format_ = _FORMATS[path.suffix.lower()]
-    depth = 8 if like is None else like.bit_depth
-    if depth == 16 and format_ in ("JPEG", "WEBP"):
-        warnings.warn(
-            f"{path}: {format_} holds 8 bits a channel, the 16 are rounded; PNG and TIFF keep them", stacklevel=2
-        )
-        depth = 8
-    pixels = _quantise(colours, depth)
-    exif = icc_profile = dots_per_inch = None
-    if like is not None:
-        if like.alpha is not None and format_ != "JPEG":
-            pixels = _with_alpha(pixels, like.alpha)
-        exif, dots_per_inch = like.exif, like.dots_per_inch
-        icc_profile = like.icc_profile if like.image.shape[2] == colours.shape[2] else None
-    try:
-        # a file that never lost anything is not begun to be spoilt
-        lossless = like is not None and like.format == "WEBP" and like.lossless
-        data = encode(format_, Decoded(pixels, exif, icc_profile, dots_per_inch), lossless)
-    except Exception as error:  # encoders raise all kinds of errors, for WebP of more than 16383 pixels a side
-        raise ValueError(f"cannot write {path}: {error}; try another format") from error
+    if count > 1 and format_ != "TIFF":
+        raise ValueError(f"cannot write {path}: {format_} holds one picture, and there are {count}; write a TIFF file")
     try:
         with atomic_file(path) as file:
-            file.write(data)
+            writer = PhotoWriter(path, format_, file, like, count)
+            yield writer
+            writer.close()
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 
-def _full(samples: NDArray[Any]) -> int:
-    return int(np.iinfo(samples.dtype).max)
+class PhotoWriter:
+    """Takes the pictures of a file that :func:`open_writer` has opened."""
+
+    def __init__(self, path: Path, format_: str, file: IO[bytes], like: Photo | None, count: int) -> None:
+        self._path, self._format, self._file, self._count, self._written = path, format_, file, count, 0
+        self._lost: list[str] = []
+        kind = TiffKind() if like is None else like.tiff or TiffKind(like.exif.order if like.exif else "<")
+        size = 0 if like is None else like.image.nbytes * count
+        self._tiff = TiffWriter(file, kind, size) if format_ == "TIFF" else None
+
+    def add(self, image: ArrayLike, like: Photo | None) -> None:
+        """The next picture; arguments as for :func:`write_photo`."""
+        decoded = self._decoded(image, like)
+        if like is not None:
+            self._lost += like.beside.left_out(self._format)
+        if self._tiff is not None:
+            self._tiff.add(decoded)
+        else:
+            # a file that never lost anything is not begun to be spoilt
+            lossless = like is not None and like.format == "WEBP" and like.lossless
+            try:
+                data, lost = encode(self._format, decoded, lossless)
+            except Exception as error:  # encoders raise all kinds of errors, for WebP of more than 16383 pixels a side
+                raise ValueError(f"cannot write {self._path}: {error}; try another format") from error
+            self._lost += lost
+            self._file.write(data)
+        self._written += 1
+
+    def close(self) -> None:
+        """Ends the file, and says what it does not hold."""
+        if self._written != self._count:
+            raise ValueError(f"{self._path} was opened for {self._count} pictures and got {self._written}")
+        if self._tiff is not None:
+            self._tiff.close()
+        if self._lost:
+            names = ", ".join(dict.fromkeys(self._lost))
+            warnings.warn(f"{self._path}: left out: {names}", stacklevel=2)
+
+    def _decoded(self, image: ArrayLike, like: Photo | None) -> Decoded:
+        if like is None:
+            colours = as_noisy_image(image)
+            if colours.shape[2] not in (1, 3):
+                raise ValueError(
+                    f"an image file holds 1 or 3 channels, got {colours.shape[2]}; others are taken from like="
+                )
+            return Decoded(_quantise(colours, 255.0, _BYTE, 255.0))
+        values = _values(image, like)
+        white, sample_type, bits = like.white, like.sample_type, like.bits
+        if self._format in ("JPEG", "WEBP") and sample_type.itemsize > 1:
+            warnings.warn(
+                f"{self._path}: {self._format} holds 8 bits a channel, the {like.bit_depth} are rounded; PNG and TIFF "
+                "keep them",
+                stacklevel=4,
+            )
+            white, sample_type = 255.0, _BYTE
+        top = white if white != like.white else max(white, float(np.nanmax(like.image)) * white)
+        pixels = _quantise(values, white, sample_type, top)
+        if like.valid is not None and like.nodata is not None and values.shape == like.image.shape:
+            pixels[~like.valid & (values == like.image)] = like.nodata
+        extras, same = like.extras, values.shape[2] == like.image.shape[2]
+        if not same:
+            extras = (ALPHA,) if like.alpha is not None else ()
+        if self._format == "JPEG":
+            extras = tuple(code for code in extras if code != ALPHA)
+        if ALPHA in extras and like.alpha is not None:
+            place = pixels.shape[2] + 1 - len(extras) + extras.index(ALPHA)
+            pixels = _with_alpha(pixels, like, place)
+        profile = like.icc_profile if same else None
+        if self._format != "TIFF":
+            bits = None
+        return Decoded(pixels, extras, like.exif, profile, like.dots_per_inch, bits, None, like.beside, like.tiff)
 
 
-def _quantise(values: NDArray[Any], depth: int) -> NDArray[Any]:
-    full = 2**depth - 1
-    levels: NDArray[Any] = np.rint(np.clip(values, 0, 1) * full)
-    return levels.astype(np.uint16 if depth == 16 else np.uint8)
+def _values(image: ArrayLike, like: Photo) -> NDArray[Any]:
+    """The image (H, W, C), of numbers that the file's samples can have."""
+    values = np.asarray(image)
+    if values.dtype.kind not in "fuib":
+        raise TypeError(f"the values of an image are numbers, got {values.dtype}")
+    if values.dtype.kind in "ub":
+        values = as_noisy_image(values)
+    if values.ndim == 2:
+        values = values[:, :, None]
+    if values.ndim != 3 or values.shape[2] not in {1, 3, like.image.shape[2]}:
+        raise ValueError(f"the image has shape (H, W, C) of 1, 3 or as many channels as like=, got {values.shape}")
+    if like.sample_type.kind != "f":
+        gaps = ~np.isfinite(values)
+        if gaps.any():
+            raise ValueError(f"the image has {int(gaps.sum())} values that are not finite, got for {like.sample_type}")
+    return values
 
 
-def _with_alpha(pixels: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
+def _opaque(alpha: NDArray[Any], white: float) -> float:
+    """What stands for no transparency at all."""
+    if alpha.dtype.kind == "f":
+        return 1.0 if float(alpha.max()) <= 1 else white
+    full = float(np.iinfo(alpha.dtype).max)
+    return white if float(alpha.max()) <= white < full else full
+
+
+def _quantise(values: NDArray[Any], white: float, sample_type: np.dtype[Any], top: float) -> NDArray[Any]:
+    """Samples of a file: values times ``white``, whole numbers from the least of their type, or zero, to ``top``."""
+    scaled = values.astype(np.float64) * white
+    if sample_type.kind == "f":
+        return scaled.astype(sample_type)
+    limits = np.iinfo(sample_type)
+    most = min(top, limits.max) if sample_type.kind == "u" else limits.max
+    levels: NDArray[Any] = np.clip(np.rint(scaled), limits.min, most)
+    return levels.astype(sample_type)
+
+
+def _with_alpha(pixels: NDArray[Any], like: Photo, place: int) -> NDArray[Any]:
+    alpha = like.alpha
+    assert alpha is not None
     if alpha.shape != pixels.shape[:2]:
         raise ValueError(
             f"the alpha channel of the original is {alpha.shape}, the image {pixels.shape[:2]}; keep its size"
         )
     if alpha.dtype != pixels.dtype:
-        alpha = _quantise(alpha / _full(alpha), 8 * pixels.itemsize)
-    return np.concatenate([pixels, alpha[:, :, None]], axis=2)
+        full = float(np.iinfo(pixels.dtype).max)
+        alpha = _quantise(alpha / _opaque(alpha, like.white), full, pixels.dtype, full)
+    return np.insert(pixels, place, alpha, axis=2)

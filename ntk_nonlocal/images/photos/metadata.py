@@ -8,19 +8,33 @@ out: it would show the old picture. Layout: TIFF 6.0, section 2; pointers: EXIF 
 
 from __future__ import annotations
 
+import mmap
 import struct
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 ByteOrder = Literal["<", ">"]
-SHORT, LONG, UNDEFINED = 3, 4, 7
+SHORT, LONG, UNDEFINED, LONG8 = 3, 4, 7, 16
 
-# Bytes per value: BYTE, ASCII, SHORT, LONG, RATIONAL, their signed kin, UNDEFINED, FLOAT, DOUBLE, IFD.
+# Bytes per value: BYTE, ASCII, SHORT, LONG, RATIONAL, their signed kin, UNDEFINED, FLOAT, DOUBLE, IFD; then the
+# 64-bit LONG, its signed kin and IFD, which BigTIFF has.
 _TYPE_SIZES = {1: 1, 2: 1, SHORT: 2, LONG: 4, 5: 8, 6: 1, UNDEFINED: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_BIG_SIZES = _TYPE_SIZES | {LONG8: 8, 17: 8, 18: 8}
 _ORDERS: dict[bytes, ByteOrder] = {b"II*\0": "<", b"MM\0*": ">"}
+_MOST_TAGS = 4096
 _PREFIX = b"Exif\0\0"
 _ORIENTATION = 0x0112
 _POINTERS = {"image": {0x8769: "exif", 0x8825: "gps"}, "exif": {0xA005: "interoperability"}}
+_POINTER_TAGS = frozenset(_POINTERS["image"])
+# Tags that describe the layout of a page in its file, and those that point to other directories.
+_LAYOUT_TAGS = frozenset(
+    tag
+    for first, last in (
+        (254, 259), (262, 266), (273, 273), (277, 281), (284, 284), (288, 293), (301, 301), (317, 317), (320, 325),
+        (330, 330), (332, 347), (512, 521), (529, 532), (34675, 34675), (37724, 37724),
+    )
+    for tag in range(first, last + 1)
+)  # fmt: skip
 # The tags of a TIFF's first directory that describe the picture, not its layout in the file: description, camera,
 # orientation, resolution (3), software, date, artist, rating (2), copyright, and what Windows adds (title to subject).
 _DESCRIPTIVE_TAGS = frozenset(
@@ -85,38 +99,73 @@ class Exif:
         return Exif(self.order, {t: e for t, e in self.tags.items() if t in _DESCRIPTIVE_TAGS or isinstance(e, dict)})
 
 
-def _parse_directory(block: bytes, order: ByteOrder, start: int, name: str) -> Directory:
-    directory: Directory = {}
+def has_preview(block: bytes) -> bool:
+    """Whether an EXIF block has a second directory, that of a preview."""
+    block = block.removeprefix(_PREFIX)
+    order = _ORDERS[block[:4]]
+    (start,) = struct.unpack_from(order + "I", block, 4)
     (count,) = struct.unpack_from(order + "H", block, start)
-    for place in range(start + 2, start + 2 + 12 * count, 12):
-        tag, type_, number = struct.unpack_from(order + "HHI", block, place)
-        size = _TYPE_SIZES.get(type_, 0) * number
-        (offset,) = struct.unpack_from(order + "I", block, place + 8) if size > 4 else (place + 8,)
-        value = block[offset : offset + size]
+    following = block[start + 2 + 12 * count : start + 6 + 12 * count]
+    return any(following)
+
+
+def page_tags(block: bytes | mmap.mmap, order: ByteOrder, start: int, big: bool) -> Directory:
+    """What the directory of a TIFF's page says beside its layout, EXIF and GPS directories included.
+
+    Raises:
+      struct.error: damaged.
+    """
+    tags = _parse_directory(block, order, start, "image", big)
+    return {tag: entry for tag, entry in tags.items() if tag not in _LAYOUT_TAGS}
+
+
+def is_descriptive(tag: int) -> bool:
+    """Whether a tag belongs to EXIF's first directory."""
+    return tag in _DESCRIPTIVE_TAGS or tag in _POINTER_TAGS
+
+
+def _parse_directory(block: bytes | mmap.mmap, order: ByteOrder, start: int, name: str, big: bool = False) -> Directory:
+    directory: Directory = {}
+    head, long, inline, sizes = ("Q", "Q", 8, _BIG_SIZES) if big else ("H", "I", 4, _TYPE_SIZES)
+    first, each = start + struct.calcsize(order + head), 4 + 2 * inline
+    (count,) = struct.unpack_from(order + head, block, start)
+    if count > _MOST_TAGS:
+        raise ValueError(f"a directory of {count} tags")
+    for place in range(first, first + each * count, each):
+        tag, type_, number = struct.unpack_from(order + "HH" + long, block, place)
+        size = sizes.get(type_, 0) * number
+        at = place + 4 + inline
+        (offset,) = struct.unpack_from(order + long, block, at) if size > inline else (at,)
+        value = bytes(block[offset : offset + size])
         pointed = _POINTERS.get(name, {}).get(tag)
-        if pointed is not None and size == 4:
-            (target,) = struct.unpack(order + "I", value)
-            directory[tag] = _parse_directory(block, order, target, pointed)
+        if pointed is not None and size in (4, 8):
+            (target,) = struct.unpack(order + {4: "I", 8: "Q"}[size], value)
+            directory[tag] = _parse_directory(block, order, target, pointed, big)
         elif size and len(value) == size:  # others are damaged
             directory[tag] = Entry(type_, number, value)
     return directory
 
 
-def layout(directory: Directory, order: ByteOrder, start: int) -> bytes:
-    """The bytes of a directory that begins at ``start`` of the file, with its values and sub-directories behind it."""
-    values_start = start + 2 + 12 * len(directory) + 4
-    entries, values = struct.pack(order + "H", len(directory)), b""
-    for tag, entry in sorted(directory.items()):
-        place = values_start + len(values)
+def layout(directory: Directory, order: ByteOrder, start: int, *, big: bool = False, following: int = 0) -> bytes:
+    """The bytes of a directory that begins at ``start`` of the file, with its values and sub-directories behind it.
+
+    ``following``: where the next directory of the file is; ``big``: as in a BigTIFF.
+    """
+    head, long, inline, pointer = ("Q", "Q", 8, LONG8) if big else ("H", "I", 4, LONG)
+    kept = {tag: entry for tag, entry in directory.items() if big or isinstance(entry, dict) or entry.kind < LONG8}
+    size = struct.calcsize(order + head) + (4 + 2 * inline) * len(kept) + inline
+    entries, values = struct.pack(order + head, len(kept)), bytearray()
+    for tag, entry in sorted(kept.items()):
+        place = start + size + len(values)
         if isinstance(entry, dict):
-            entries += struct.pack(order + "HHII", tag, LONG, 1, place)
-            values += layout(entry, order, place)
+            entries += struct.pack(order + "HH" + 2 * long, tag, pointer, 1, place)
+            values += layout(entry, order, place, big=big)
             continue
-        entries += struct.pack(order + "HHI", tag, entry.kind, entry.number)
-        if len(entry.value) <= 4:
-            entries += entry.value.ljust(4, b"\0")
+        entries += struct.pack(order + "HH" + long, tag, entry.kind, entry.number)
+        if len(entry.value) <= inline:
+            entries += entry.value.ljust(inline, b"\0")
         else:
-            entries += struct.pack(order + "I", place)
+            entries += struct.pack(order + long, place)
             values += entry.value
         values += bytes(len(values) % 2)
-    return entries + bytes(4) + values
+    return entries + struct.pack(order + long, following) + bytes(values)

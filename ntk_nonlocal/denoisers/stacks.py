@@ -1,0 +1,113 @@
+"""Stacks of images: which axes an array has, and slice after slice without a second copy of the stack."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .result import Denoised
+
+Axes = Literal["YX", "YXC", "TYX", "TYXC"]
+Report = Callable[[float], None]
+
+_MOST_CHANNELS = 4
+
+
+def is_stack(noisy: ArrayLike, axes: str | None) -> bool:
+    """Whether an array is a stack.
+
+    Raises:
+      ValueError: unknown axes, not as many as the array has, or more than four channels that nobody spoke of.
+    """
+    shape = np.shape(noisy)
+    if axes is None:
+        if len(shape) == 3 and shape[2] > _MOST_CHANNELS:
+            raise ValueError(
+                f"the last axis of an image is its channels, up to {_MOST_CHANNELS}; shape {shape} is either one image "
+                f"of {shape[2]} channels or {shape[0]} slices of {shape[1]}x{shape[2]} pixels; say which by axes='YXC' "
+                "or axes='TYX'"
+            )
+        return False
+    if axes not in get_args(Axes):
+        raise ValueError(f"axes is one of {', '.join(map(repr, get_args(Axes)))}, got {axes!r}")
+    if len(shape) != len(axes):
+        raise ValueError(f"axes={axes!r} names {len(axes)} axes, and the array has shape {shape}")
+    if axes[0] == "T" and shape[0] == 0:
+        raise ValueError(f"a stack has at least one slice, got shape {shape}")
+    return axes[0] == "T"
+
+
+def denoise_slices(
+    noisy: ArrayLike,
+    mask: ArrayLike | None,
+    axes: str,
+    out: NDArray[Any] | None,
+    one: Callable[[NDArray[Any], NDArray[Any] | None, Report], Denoised],
+    report: Report,
+    begin: float,
+) -> Denoised:
+    """``one`` on every slice; images are written into ``out`` (T, H, W, C) as they are ready.
+
+    Raises:
+      ValueError: a mask or ``out`` of another shape, or what a slice is refused for, with its number.
+    """
+    stack = noisy if isinstance(noisy, np.ndarray) else np.asarray(noisy)
+    count = len(stack)
+    missing = None if mask is None else np.asarray(mask)
+    if missing is not None and missing.ndim >= len(axes) and len(missing) != count:
+        raise ValueError(
+            f"the mask of a stack of {count} slices has as many, or is that of one slice, got {missing.shape}"
+        )
+    by_slice = missing is not None and missing.ndim == len(axes)
+    target = _target(stack, out, axes)
+    results: list[Denoised] = []
+    for number in range(count):
+
+        def tell(share: float, number: int = number) -> None:
+            report(min((number + share) / count, 1.0))
+
+        picture = np.array(stack[number])
+        try:
+            result = one(picture, missing[number] if by_slice and missing is not None else missing, tell)
+        except ValueError as error:
+            raise ValueError(f"slice {number}: {error}") from error
+        if target is None:
+            target = np.empty((count, *result.image.shape), result.image.dtype)
+        target[number] = result.image.reshape(target.shape[1:])
+        results.append(_without_image(result))
+    assert target is not None
+    images = target if target.ndim == 4 else target[:, :, :, None]
+    levels = np.array([result.sigma for result in results])
+    steps = Counter(result.step for result in results)
+    risks = [result.risk for result in results if result.risk is not None]
+    first = results[0]
+    settings = first.settings | {"slices": count, "sigma": levels, "steps_of_slices": [r.step for r in results]}
+    settings["clipped"] = any(result.settings["clipped"] for result in results)
+    sigma = first.sigma if first.settings["sigma_given"] and "noise" not in first.settings else levels
+    risk = float(np.mean(risks)) if risks else None
+    seconds = time.perf_counter() - begin
+    return Denoised(images, sigma, first.method, steps.most_common(1)[0][0], risk, seconds, first.network, settings)
+
+
+def _target(stack: NDArray[Any], out: NDArray[Any] | None, axes: str) -> NDArray[Any] | None:
+    if out is None:
+        return None
+    if not isinstance(out, np.ndarray) or out.dtype.kind != "f":
+        raise ValueError("out= is a floating-point array of numpy; estimates are no whole numbers")
+    shapes = (stack.shape, (*stack.shape, 1)) if axes == "TYX" else (stack.shape,)
+    if out.shape not in shapes:
+        raise ValueError(f"out= has the shape of the result, {' or '.join(map(str, shapes))}, got {out.shape}")
+    return out
+
+
+def _without_image(result: Denoised) -> Denoised:
+    """The same without its pixels, which are in the stack."""
+    empty = np.empty((0, 0, result.image.shape[2]), result.image.dtype)
+    return Denoised(
+        empty, result.sigma, result.method, result.step, result.risk, result.seconds, result.network, result.settings
+    )

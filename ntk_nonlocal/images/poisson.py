@@ -1,0 +1,203 @@
+"""Noise of cameras and microscopes: photons, amplified, and read.
+
+y = gain * Poisson(photons) + offset + read * n. Its variance grows with its mean, var = gain * E[y] + (read^2 - gain *
+offset). The generalised Anscombe transform makes it one,
+
+    f(y) = 2 / gain * sqrt(gain y + 3/8 gain^2 + read^2 - gain offset)    (zero where the root is not real),
+
+and what is denoised there is taken back by the exact unbiased inverse, E[f(y)] -> E[y]: Makitalo & Foi, "Optimal
+Inversion of the Generalized Anscombe Transformation for Poisson-Gaussian Noise" (IEEE TIP 2013), computed here by
+summing over the distribution.
+
+Blind, gain and read^2 - gain offset are a line through variances against means, as in Foi, Trimeche, Katkovnik &
+Egiazarian (IEEE TIP 2008), of the quietest blocks of every brightness. An image cannot tell read from offset; that
+needs a dark frame. The variance and hence the transform do not depend on which it is, only the inverse does, in the
+darkest parts.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .noise import as_mask, masked_image
+
+Values = NDArray[np.float64]
+
+_BLOCK = 6
+_STRIDE = 2
+_MOST_BLOCKS = 200_000
+_QUIET_SHARE = 0.25
+_BINS = 24
+_FEWEST_IN_BIN = 24
+_CLIPPED_SHARE = 0.05
+_ROUNDS = 20
+_MANY_PHOTONS = 150.0  # beyond, the closed form of Makitalo & Foi is exact to 1e-4 photons
+
+
+@dataclass(frozen=True)
+class PoissonGaussian:
+    """Noise of y = gain * Poisson(photons) + offset + read * n, in the units of the array (counts of whole numbers).
+
+    Attributes:
+      gain: what one photon adds, above zero.
+      offset: what is read without light.
+      read: standard deviation of the noise of reading, at least zero.
+
+    Raises:
+      ValueError: values outside these ranges.
+    """
+
+    gain: float
+    offset: float = 0.0
+    read: float = 0.0
+
+    def __post_init__(self) -> None:
+        numbers = (self.gain, self.offset, self.read)
+        if not all(isinstance(n, int | float | np.integer | np.floating) and math.isfinite(n) for n in numbers):
+            raise ValueError(f"gain, offset and read are finite numbers, got {numbers}")
+        if self.gain <= 0 or self.read < 0:
+            raise ValueError(f"gain is above zero and read at least zero, got gain={self.gain:g}, read={self.read:g}")
+
+    @property
+    def dark_variance(self) -> float:
+        """read^2 - gain * offset: the variance at E[y] = 0, all that an image says of read and offset."""
+        return self.read**2 - self.gain * self.offset
+
+    def scaled(self, factor: float) -> PoissonGaussian:
+        """The noise of ``factor`` times the values."""
+        return PoissonGaussian(self.gain * factor, self.offset * factor, self.read * factor)
+
+    def variance(self, mean: ArrayLike) -> Values:
+        """Of the noise where E[y] is ``mean``."""
+        return np.maximum(self.gain * np.asarray(mean, np.float64) + self.dark_variance, self.read**2)
+
+    def stabilise(self, y: ArrayLike) -> Values:
+        """f(y): noise of variance 1."""
+        root = self.gain * np.asarray(y, np.float64) + 0.375 * self.gain**2 + self.dark_variance
+        found: Values = 2 / self.gain * np.sqrt(np.maximum(root, 0))
+        return found
+
+    def invert(self, stabilised: ArrayLike) -> Values:
+        """E[y] where the mean of f(y) is ``stabilised``; at least ``offset``."""
+        means, photons = _expectations(round(self.read / self.gain, 6))
+        wanted = np.asarray(stabilised, np.float64)
+        found = np.interp(wanted, means, photons)
+        many = np.maximum(wanted, means[-1])
+        root = math.sqrt(1.5)
+        closed = many**2 / 4 + root / 4 / many - 1.375 / many**2 + 0.625 * root / many**3 - 0.125
+        found = np.where(wanted > means[-1], closed - (self.read / self.gain) ** 2, found)
+        return self.offset + self.gain * found
+
+
+@functools.lru_cache(maxsize=16)
+def _expectations(read: float) -> tuple[Values, Values]:
+    """E[f] for numbers of photons, both ascending; ``read`` in units of the gain."""
+    photons = np.linspace(0, math.sqrt(_MANY_PHOTONS), 1500) ** 2
+    counts = np.arange(int(_MANY_PHOTONS + 12 * math.sqrt(_MANY_PHOTONS) + 20))
+    normal = np.linspace(-8, 8, 1601)
+    weight = np.exp(-(normal**2) / 2)
+    levels = np.maximum(counts[:, None] + read * normal + 0.375 + read**2, 0)
+    of_counts = 2 * np.sqrt(levels) @ (weight / weight.sum())
+    factorials = np.cumsum(np.log(np.maximum(counts, 1)))
+    logarithms = np.log(np.maximum(photons, 1e-300))[:, None] * counts - photons[:, None] - factorials
+    means = np.exp(logarithms) @ of_counts
+    return means, photons
+
+
+def estimate_poisson_gaussian(noisy: ArrayLike, *, mask: ArrayLike | None = None) -> PoissonGaussian:
+    """Gain and read^2 - gain * offset of an image's noise, as a :class:`PoissonGaussian` with these two.
+
+    Read and offset cannot be told apart: what comes back has read 0 and the offset that gives the sum (negative where
+    there was noise of reading), or, where no noise grows with the brightness, hardly any gain.
+
+    Args:
+      noisy: shape (H, W) or (H, W, C), at least 16x16; values in any units, which are those of the answer.
+      mask: as for :func:`ntk_nonlocal.images.estimate_sigma`.
+
+    Raises:
+      ValueError: an image without noise, or too small.
+    """
+    given = np.asarray(noisy)
+    counts = float(np.iinfo(given.dtype).max) if given.dtype.kind == "u" else 1.0
+    image = counts * masked_image(given, mask, dtype=np.float64)
+    missing = ~as_mask(mask, image.shape) if mask is not None else np.zeros((1, 1, 1), bool)
+    missing = np.broadcast_to(missing, image.shape)
+    if np.ptp(image[~missing]) == 0:
+        raise ValueError("no noise was found, and no gain can be told; give noise=PoissonGaussian(...)")
+    parts = [_blocks(image[:, :, c], missing[:, :, c]) for c in range(image.shape[2])]
+    means, noise, texture = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    if len(means) < 2 * _FEWEST_IN_BIN:
+        raise ValueError(
+            "the image is too small for an estimate of gain and read noise; give noise=PoissonGaussian(...)"
+        )
+    at, variance, weight = _by_brightness(means, noise, texture)
+    scale = float(variance.max())
+    if not scale > 0:
+        raise ValueError("no noise was found, and no gain can be told; give noise=PoissonGaussian(...)")
+    gain, dark = _line(at, variance, weight)
+    return PoissonGaussian(gain, -dark / gain, 0.0)
+
+
+@functools.cache
+def _directions() -> tuple[Values, Values]:
+    """The finest patterns of a block, and its coarse ones, as rows: cosines (DCT-II)."""
+    frequency, place = np.meshgrid(np.arange(_BLOCK), np.arange(_BLOCK), indexing="ij")
+    cosines = np.cos(np.pi * frequency * (2 * place + 1) / (2 * _BLOCK)) * math.sqrt(2 / _BLOCK)
+    cosines[0] = 1 / math.sqrt(_BLOCK)
+    patterns = np.einsum("ua,vb->uvab", cosines, cosines).reshape(_BLOCK**2, -1)
+    order = np.add.outer(np.arange(_BLOCK), np.arange(_BLOCK)).reshape(-1)
+    return patterns[order >= _BLOCK], patterns[(order > 0) & (order < _BLOCK - 1)]
+
+
+def _blocks(channel: Values, missing: NDArray[np.bool_]) -> tuple[Values, Values, Values]:
+    """Means, energies of the finest details and of the coarse ones, of every block that can be used."""
+    from numpy.lib.stride_tricks import sliding_window_view
+
+    if min(channel.shape) < _BLOCK:
+        return np.empty(0), np.empty(0), np.empty(0)
+    stride = max(_STRIDE, math.ceil(math.sqrt(channel.size / _MOST_BLOCKS)))
+
+    def cut(values: NDArray[Any]) -> NDArray[Any]:
+        return sliding_window_view(values, (_BLOCK, _BLOCK))[::stride, ::stride].reshape(-1, _BLOCK**2)
+
+    full = cut(channel == channel.max()).mean(axis=1) > _CLIPPED_SHARE
+    blocks = cut(channel)[~full & ~cut(missing).any(axis=1)]
+    fine, coarse = _directions()
+    return blocks.mean(axis=1), np.square(blocks @ fine.T).mean(axis=1), np.square(blocks @ coarse.T).sum(axis=1)
+
+
+def _by_brightness(means: Values, noise: Values, texture: Values) -> tuple[Values, Values, Values]:
+    """Brightness, variance in the quiet blocks there, and how much it counts."""
+    order = np.argsort(means, kind="stable")
+    bins = np.array_split(order, max(2, min(_BINS, len(order) // _FEWEST_IN_BIN)))
+    found = []
+    for members in bins:
+        quiet = members[np.argsort(texture[members], kind="stable")[: max(8, int(_QUIET_SHARE * len(members)))]]
+        found.append((means[quiet].mean(), noise[quiet].mean(), len(quiet)))
+    at, variance, weight = np.array(found).T
+    return at, variance, weight
+
+
+def _line(at: Values, variance: Values, weight: Values) -> tuple[float, float]:
+    """gain > 0 and dark variance; points above the line, which texture lifts, count less."""
+    design = np.stack([at, np.ones_like(at)], axis=1)
+    counted = weight.copy()
+    fitted = np.full_like(variance, max(float(np.median(variance)), 1e-300))
+    least = 1e-6 * float(np.median(variance)) / max(float(np.ptp(at)), 1e-300)
+    gain, dark = least, float(np.median(variance))
+    for _ in range(_ROUNDS):
+        scale = np.sqrt(counted) / fitted
+        gain, dark = np.linalg.lstsq(design * scale[:, None], variance * scale, rcond=None)[0]
+        if gain <= least:
+            gain, dark = least, float(np.average(variance, weights=counted / fitted**2))
+        fitted = np.maximum(gain * at + dark, 0.05 * float(variance.mean()))
+        excess = (variance - fitted) / fitted
+        spread = max(float(np.median(np.abs(excess))) * 1.5, 1e-3)
+        counted = weight / np.maximum(1, excess / spread) ** 2
+    return float(gain), float(dark)

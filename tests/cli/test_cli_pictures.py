@@ -1,0 +1,169 @@
+"""The command ``denoise`` on the pictures people really have: stacks, depths, gaps, odd names, in their own units."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from ntk_nonlocal.cli import main
+from ntk_nonlocal.images import add_noise, example_image, psnr, read_photo
+
+SIGMA = 20 / 255
+
+
+def call(*arguments: object) -> int:
+    return main(["denoise", "--no-compile-cache", *map(str, arguments)])
+
+
+def grey(size: int = 32) -> np.ndarray[Any, Any]:
+    return example_image(64)[8 : 8 + size, 20 : 20 + size, 1]
+
+
+def noisy(size: int = 32, seed: int = 0) -> np.ndarray[Any, Any]:
+    return np.clip(add_noise(grey(size), SIGMA, seed=seed), 0, 1)[:, :, 0]
+
+
+@pytest.mark.parametrize("sigma", ["auto", "20"])
+def test_twelve_bits_among_sixteen_have_their_own_range(sigma: str, tmp_path: Path, capsys: Any) -> None:
+    source, target = tmp_path / "in.tif", tmp_path / "out.tif"
+    tifffile.imwrite(source, np.rint(4095 * noisy()).astype(np.uint16))
+    assert call(source, "-o", target, "--method", "tv", "--sigma", sigma) == 0
+    said = capsys.readouterr()
+    assert "almost no noise" not in said.err and "in the file's numbers" in said.out
+    found = tifffile.imread(target)
+    assert found.dtype == np.uint16 and psnr(found / 4095, grey()) > psnr(noisy(), grey()) + 1
+
+
+def test_the_advice_for_a_picture_without_noise_can_be_followed(tmp_path: Path, capsys: Any) -> None:
+    source = tmp_path / "flat.tif"
+    tifffile.imwrite(source, np.full((16, 16), 3000, np.uint16))
+    assert call(source, "-o", tmp_path / "out.tif", "--method", "tv") == 0
+    assert "--sigma, such as 10, in 255ths of the picture's range of 0 to 4095" in capsys.readouterr().err
+
+
+def test_every_page_is_denoised_and_kept(tmp_path: Path, capsys: Any) -> None:
+    source, target = tmp_path / "in.tif", tmp_path / "out.tif"
+    stack = np.stack([np.rint(65535 * noisy(seed=seed)) for seed in range(3)]).astype(np.uint16)
+    tifffile.imwrite(source, stack, imagej=True, metadata={"axes": "ZYX", "unit": "um"})
+    assert call(source, "-o", target, "--method", "tv", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["pages"] == 3 and len(facts["sigma_8bit"]) == 3
+    with tifffile.TiffFile(target) as file:
+        assert file.imagej_metadata is not None and file.imagej_metadata["unit"] == "um"
+        found = file.asarray()
+    assert found.shape == stack.shape
+    assert all(psnr(page / 65535, grey()) > psnr(noisy(), grey()) + 1 for page in found)
+    assert call(source, "-o", tmp_path / "out.png", "--method", "tv") == 2
+    assert "PNG holds one picture, and there are 3; write a TIFF" in capsys.readouterr().err
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_floating_point_with_gaps(tmp_path: Path, capsys: Any) -> None:
+    source, target = tmp_path / "in.tif", tmp_path / "out.tif"
+    values = (1000 * noisy() - 300).astype(np.float32)
+    values[10:12, 10:12] = np.nan
+    tifffile.imwrite(source, values)
+    assert call(source, "-o", target, "--fast", "--sigma", 20) == 0
+    found = tifffile.imread(target)
+    assert found.dtype == np.float32 and np.array_equal(np.isnan(found), np.isnan(values))
+    assert call(source, "-o", target, "--fast", "--sigma", 20, "--fill") == 0
+    found = tifffile.imread(target)
+    assert np.isfinite(found).all() and np.abs(found[10:12, 10:12] / 1000 + 0.3 - grey()[10:12, 10:12]).max() < 0.3
+
+
+def test_a_mask_in_a_file(tmp_path: Path, capsys: Any) -> None:
+    source, target, mask = tmp_path / "in.png", tmp_path / "out.png", tmp_path / "mask.png"
+    pixels = np.rint(255 * noisy()).astype(np.uint8)
+    pixels[5:9, 5:9] = 255
+    valid = np.full((32, 32), 255, np.uint8)
+    valid[5:9, 5:9] = 0
+    Image.fromarray(pixels).save(source)
+    Image.fromarray(valid).save(mask)
+    assert call(source, "-o", target, "--fast", "--sigma", 20, "--mask", mask) == 0
+    assert (np.asarray(Image.open(target))[5:9, 5:9] == 255).all()
+    assert call(source, "-o", target, "--fast", "--sigma", 20, "--mask", mask, "--fill") == 0
+    assert (np.asarray(Image.open(target))[5:9, 5:9] < 255).all()
+    Image.fromarray(valid[:20]).save(mask)
+    assert call(source, "-o", target, "--fast", "--mask", mask) == 2
+    assert "has 32x20 pixels" in capsys.readouterr().err
+
+
+def test_noise_of_a_camera_in_the_files_numbers(tmp_path: Path, capsys: Any) -> None:
+    rng = np.random.default_rng(0)
+    photons = 30 * np.kron(grey(), np.ones((2, 2)))
+    counts = np.rint(5 * rng.poisson(photons) + 100 + 3 * rng.normal(size=photons.shape)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "in.tif", counts)
+    target = tmp_path / "out.tif"
+    options = ["--fast", "--noise", "poisson-gaussian:gain=5,offset=100,read=3"]
+    assert call(tmp_path / "in.tif", "-o", target, *options) == 0
+    assert "gain 5, read^2 - gain * offset -491" in capsys.readouterr().out
+    truth, found = 5 * photons + 100, tifffile.imread(target)
+    assert np.mean((found - truth) ** 2) < 0.3 * np.mean((counts - truth) ** 2)
+    assert abs(found.mean() - truth.mean()) < 1
+    assert call(tmp_path / "in.tif", "-o", target, "--fast", "--noise", "poisson-gaussian", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["noise"]["gain"] == pytest.approx(5, rel=0.3)
+    for wrong, words in (("poisson", "must be gaussian"), ("poisson-gaussian:gain=0", "above zero")):
+        assert call(tmp_path / "in.tif", "-o", target, "--noise", wrong) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_levels_by_channel(tmp_path: Path, capsys: Any) -> None:
+    clean = example_image(64)[:32, 16:48]
+    levels = np.array([5, 5, 40]) / 255
+    pixels = np.clip(clean + levels * np.random.default_rng(0).normal(size=clean.shape), 0, 1)
+    Image.fromarray(np.rint(255 * pixels).astype(np.uint8)).save(tmp_path / "in.png")
+    assert call(tmp_path / "in.png", "-o", tmp_path / "out.png", "--fast", "--sigma", "5,5,40") == 0
+    assert "sigma 5.0, 5.0, 40.0 (given)" in capsys.readouterr().out
+    found = read_photo(tmp_path / "out.png").image
+    assert psnr(found[:, :, 2], clean[:, :, 2]) > psnr(pixels[:, :, 2], clean[:, :, 2]) + 6
+    assert call(tmp_path / "in.png", "-o", tmp_path / "out.png", "--sigma", "5,40") == 2
+    assert "3 channels, and --sigma has 2" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file names of any bytes")
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8", "latin-1"])
+@pytest.mark.parametrize("option", [[], ["--json"], ["-v"]])
+def test_a_name_that_cannot_be_printed_costs_nothing(encoding: str, option: list[str], tmp_path: Path) -> None:
+    folder, out = os.fsencode(tmp_path / "in"), os.fsencode(tmp_path / "out")
+    os.mkdir(folder)
+    os.mkdir(out)
+    names = [b"plain.png", "caf\u00e9 \u65e5\u672c.png".encode(), b"broken\xff\xe9.png"]
+    for name in names:
+        with open(os.path.join(folder, name), "wb") as file:
+            Image.fromarray(np.rint(255 * noisy(16)).astype(np.uint8)).save(file, "PNG")
+    command = [sys.executable, "-m", "ntk_nonlocal", "denoise", "--no-compile-cache", "--method", "tv", *option]
+    environment = os.environ | {"PYTHONIOENCODING": encoding, "LC_ALL": "C", "JAX_PLATFORMS": "cpu"}
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+    done = subprocess.run([*command, folder, "-o", out], env=environment, capture_output=True)  # type: ignore[list-item]
+    assert done.returncode == 0 and b"not denoised" not in done.stderr and b"Traceback" not in done.stderr, done.stderr
+    assert sorted(os.listdir(out)) == sorted(names)
+    lines = done.stdout.decode(encoding).splitlines()
+    assert len(lines) == 3
+    if option == ["--json"]:
+        assert sorted(os.path.basename(os.fsencode(json.loads(line)["output"])) for line in lines) == sorted(names)
+
+
+def test_what_a_file_cannot_hold_is_said(tmp_path: Path, capsys: Any) -> None:
+    Image.fromarray(np.rint(255 * noisy(16)).astype(np.uint8)).save(tmp_path / "in.jpg", comment=b"by hand")
+    assert call(tmp_path / "in.jpg", "-o", tmp_path / "out.png", "--method", "tv") == 0
+    assert "out.png: left out: the comment" in capsys.readouterr().err
+
+
+def test_near_infrared_is_denoised_and_stays_visible(tmp_path: Path) -> None:
+    clean = np.dstack([example_image(64)[:32, 16:48], grey()])
+    pixels = np.rint(255 * np.clip(clean + SIGMA * np.random.default_rng(0).normal(size=clean.shape), 0, 1))
+    options: dict[str, Any] = {"photometric": "rgb", "extrasamples": [0], "planarconfig": "contig"}
+    tifffile.imwrite(tmp_path / "in.tif", pixels.astype(np.uint8), **options)
+    assert call(tmp_path / "in.tif", "-o", tmp_path / "out.tif", "--method", "tv") == 0
+    found = tifffile.imread(tmp_path / "out.tif") / 255
+    assert psnr(found[:, :, 3], clean[:, :, 3]) > psnr(pixels[:, :, 3] / 255, clean[:, :, 3]) + 1
