@@ -194,6 +194,8 @@ def _checked_preconditioner(network: FlaxNetwork, preconditioner: Params, params
             "nnl.preconditioner(result) makes it from a training, jax.tree.map(jnp.ones_like, params) is the identity"
         )
     for path, leaf in jax.tree_util.tree_leaves_with_path(diagonal):
+        if isinstance(leaf, jax.core.Tracer):
+            continue
         values = np.asarray(leaf)
         if not (np.isfinite(values).all() and (values > 0).all()):
             raise ValueError(
