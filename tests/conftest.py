@@ -11,6 +11,8 @@ from pathlib import Path
 import jax
 import pytest
 
+from ntk_nonlocal.xla import free_programs
+
 # A shell that starts the tests in the background has interrupts ignored, and what the tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -19,6 +21,12 @@ if importlib.util.find_spec("jaxtyping") and importlib.util.find_spec("beartype"
     import shapes
 
     shapes.check_all()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _room_for_programs() -> None:
+    """The tests are a long run themselves."""
+    free_programs()
 
 
 @pytest.fixture

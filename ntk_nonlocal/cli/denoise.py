@@ -95,6 +95,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Runs the command; raises ValueError on bad input, before long work."""
     from ntk_nonlocal.denoisers import require_bm3d
+    from ntk_nonlocal.xla import free_programs
 
     from .progress import Progress
 
@@ -109,6 +110,7 @@ def run(args: argparse.Namespace) -> int:
             progress.stage(source.name, 1.0)
             try:
                 _one(source, target, figure, args, progress)
+                free_programs()
             except (ValueError, OSError) as error:
                 if len(jobs) == 1:
                     raise

@@ -55,7 +55,7 @@ class PatchAffinity(LinearOperator):
         return product
 
     def rows(self, pixels: ArrayLike) -> Array:
-        rows: Array = jax.lax.map(functools.partial(_affinity_row, self), jnp.asarray(self.check_pixels(pixels)))
+        rows: Array = _affinity_rows(self, jnp.asarray(self.check_pixels(pixels)))
         return rows
 
     def diagonal(self) -> Array:
@@ -155,6 +155,11 @@ def _affinity(op: PatchAffinity, square_differences: Array) -> Array:
 
 
 @jax.jit
+def _affinity_rows(op: PatchAffinity, pixels: Array) -> Array:
+    rows: Array = jax.lax.map(functools.partial(_affinity_row, op), pixels)
+    return rows
+
+
 def _affinity_row(op: PatchAffinity, pixel: Array) -> Array:
     height, width = op.image_shape
     row, column, size = pixel // width, pixel % width, op.patch_size

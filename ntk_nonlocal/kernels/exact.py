@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
@@ -144,11 +145,15 @@ def _lag_kernel(serial: Serial, image: jax.Array, size: tuple[int, int], options
         options.budget,
         options.mesh,
     )
-    weights: Weights = ()
+    weights: Weights = {}
     placed = convolutions(serial)
     if options.layer_weights is not None:
         factors = check_layer_weights(options.layer_weights, placed)
-        weights = tuple((item.position, factor) for item, factor in zip(placed, factors, strict=True))
+        # as arrays: other factors do not compile anything anew
+        weights = {
+            item.position: (jnp.asarray(weight, image.dtype), jnp.asarray(bias, image.dtype))
+            for item, (weight, bias) in zip(placed, factors, strict=True)
+        }
     banded = window is not None and window_fits(window, size) and all(p.conv.padding == "zero" for p in placed)
     columns = Lags(1 - window, 2 * window - 1, 0) if banded and window is not None else None
     row_lags = min(window, size[0]) if banded and window is not None else size[0] // 2 + 1

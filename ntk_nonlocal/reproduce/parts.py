@@ -25,6 +25,7 @@ import numpy as np
 
 from ntk_nonlocal.networks import digest
 from ntk_nonlocal.results import environment, read_arrays, read_json, write_arrays, write_json
+from ntk_nonlocal.xla import free_programs
 
 from .pictures import Pictures
 from .versions import code_version
@@ -171,6 +172,7 @@ class Store:
             ).items()
         }
         seconds = time.perf_counter() - started
+        free_programs()
         facts = {
             "name": part.name,
             **part.facts,

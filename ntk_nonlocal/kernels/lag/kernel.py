@@ -31,7 +31,7 @@ from .slices import Plan, Slices, diagonal_of, evaluate, margin_of
 from .stores import Stores, fill_store, paths, store_elements
 
 Kind = Literal["ntk", "nngp"]
-Weights = tuple[tuple[Path, tuple[float, float]], ...]
+Weights = Mapping[Path, tuple[Array, Array]]  # by position: of a convolution's weights, of its biases
 MemoryPlan = Literal["auto", "recompute", "keep", "matrix"]
 
 
@@ -48,12 +48,12 @@ class BlockedKernel(LinearOperator):
     image: Array
     corrections: Mapping[Path, Array]
     stores: Stores
+    weights: Weights
     kept: Array | None
     architecture: Serial = static_field()
     kind: Kind = static_field()
     image_shape: tuple[int, int] = static_field()
     block: int = static_field(default=1)
-    weights: Weights = static_field(default=())
     mesh: Mesh | None = static_field(default=None)
     budget: int | None = static_field(default=None)
     memory_plan: MemoryPlan = static_field(default="auto")
@@ -175,10 +175,10 @@ def _plan(
     stores: Stores,
 ) -> Plan:
     margin = margin_of(architecture)
-    return Plan(0, margin, kind == "ntk", alive(image), dict(weights), dict(corrections), stores=dict(stores))
+    return Plan(0, margin, kind == "ntk", alive(image), weights, dict(corrections), stores=dict(stores))
 
 
-@partial(jax.jit, static_argnums=(2, 3, 4, 5))
+@partial(jax.jit, static_argnames=("architecture", "kind", "blocks"))
 def fill_stores(
     image: Array,
     corrections: Mapping[Path, Array],

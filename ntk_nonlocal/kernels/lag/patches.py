@@ -6,6 +6,7 @@ other pixel; a row then costs k^2 C operations per pixel, where deeper networks 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 import jax
@@ -42,14 +43,14 @@ def patches_are_cheaper(architecture: Serial, image: Array, pairs: int, count: i
     return count * height * width * first.kernel_size**2 * channels * _STEP < pairs
 
 
-@partial(jax.jit, static_argnames=("architecture", "kind", "weights", "window"))
+@partial(jax.jit, static_argnames=("architecture", "kind", "window"))
 def patch_rows(
     image: Array,
     pixels: Array,
     *,
     architecture: Serial,
     kind: str,
-    weights: tuple[tuple[Path, tuple[float, float]], ...],
+    weights: Mapping[Path, tuple[Array, Array]],
     window: int | None,
 ) -> Array:
     """The rows of the given pixels, (number of pixels, H W)."""
@@ -84,10 +85,9 @@ def patch_rows(
     hidden = dual(middle, distance, variance, pair, False)
     output = last.std**2 * covariance(hidden.variance, hidden.difference) + last.bias_std**2
     if kind == "ntk":
-        factors = dict(weights)
-        weight, bias = factors.get(Path("layer 0"), (1.0, 1.0))
+        weight, bias = weights.get(Path("layer 0"), (1.0, 1.0))
         below = weight * covariance(variance, distance) + (bias - weight) * first.bias_std**2
-        weight, bias = factors.get(Path("layer 2"), (1.0, 1.0))
+        weight, bias = weights.get(Path("layer 2"), (1.0, 1.0))
         own = weight * output + (bias - weight) * last.bias_std**2
         output = own + last.std**2 * below * hidden.derivative
     if window is not None:

@@ -135,7 +135,7 @@ class Plan:
     margin: int
     tangent: bool
     alive: Array
-    weights: Mapping[Path, tuple[float, float]] = field(default_factory=dict)
+    weights: Mapping[Path, tuple[Array, Array]] = field(default_factory=dict)
     corrections: dict[Path, Array] = field(default_factory=dict)
     find_corrections: bool = False
     terms: int = 0

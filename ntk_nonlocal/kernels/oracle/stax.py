@@ -14,6 +14,7 @@ A layer from outside the package brings its meaning with :data:`stax_rule`::
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from collections.abc import Callable
@@ -40,6 +41,7 @@ from ntk_nonlocal.architecture import (
     Pointwise,
     Rbf,
     Relu,
+    Serial,
     Signal,
     Sum,
     Upsample,
@@ -126,18 +128,24 @@ def exact_kernel(
     x = checked_input(network_input)
     image_shape = output_signal(architecture, (x.shape[0], x.shape[1])).size
     assert image_shape is not None  # it was given
-    # so wide that every layer has whole channels, whose numbers weight the branches of a Concat
-    shares = [Fraction(conv.conv.channels).limit_denominator(_MOST_PARTS) for conv in convolutions(architecture)]
-    _, _, kernel_fn = to_stax(architecture, width=math.lcm(*(share.denominator for share in shares)))
-
-    def matrix(x: Array) -> Array:
-        return _pixel_matrix(kernel_fn(x[None], None, (kind, "is_reversed")), kind, image_shape).astype(x.dtype)
-
+    serial = as_serial(architecture)
+    matrix = functools.partial(_matrix, architecture=serial, kind=kind, image_shape=image_shape)
     with warnings.catch_warnings():
         # Whether the branches are independent is what the architecture's own validation has checked.
         warnings.filterwarnings("ignore", message="`FanIn` layers assume independent inputs")
         _check_memory(matrix, x, _COPIES_JIT if jit else _COPIES_EAGER)
-        return DenseOperator((jax.jit(matrix) if jit else matrix)(x), image_shape)
+        values = _compiled_matrix(x, serial, kind, image_shape) if jit else matrix(x)
+        return DenseOperator(values, image_shape)
+
+
+def _matrix(x: Array, architecture: Serial, kind: str, image_shape: tuple[int, int]) -> Array:
+    # so wide that every layer has whole channels, whose numbers weight the branches of a Concat
+    shares = [Fraction(conv.conv.channels).limit_denominator(_MOST_PARTS) for conv in convolutions(architecture)]
+    _, _, kernel_fn = to_stax(architecture, width=math.lcm(*(share.denominator for share in shares)))
+    return _pixel_matrix(kernel_fn(x[None], None, (kind, "is_reversed")), kind, image_shape).astype(x.dtype)
+
+
+_compiled_matrix = jax.jit(_matrix, static_argnames=("architecture", "kind", "image_shape"))
 
 
 def _pixel_matrix(kernel: Any, kind: str, image_shape: tuple[int, int]) -> Array:
