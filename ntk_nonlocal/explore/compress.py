@@ -150,6 +150,7 @@ def _pairs(op: LinearOperator | Floats, rank: int) -> _Pairs:
             found = eigenpairs(op, min(rank + 1, op.shape[0]), tolerance=2e-6, block_size=16, max_products=60)
         values, vectors = np.asarray(found.values, np.float64), np.asarray(found.vectors, np.float64)
         residuals = np.asarray(found.residuals, np.float64)
+    vectors = vectors * np.where(vectors.sum(axis=0) < 0, -1, 1)
     rank = min(rank, len(values) - 1)
     largest = float(values[0])
     beyond = float(values[rank] + residuals[rank]) / largest

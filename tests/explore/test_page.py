@@ -79,7 +79,7 @@ def test_the_slider_moves_everything(made: Made, browser: Browser) -> None:
             f"(() => {{ const s = document.getElementById('step'); s.value = {1000 * np.log10(step)};"
             " s.dispatchEvent(new Event('input')); })()"
         )
-        assert _state(browser)["step"] == step
+        assert _state(browser)["step"] == step and _state(browser)["own"] is False
         shown = str(browser.value("document.getElementById('picture-text').textContent"))
         name = str(browser.value("window.explorer.state().kernel"))
         expected = nnl.psnr(made.explorer.filters[name].estimate(step), made.clean)

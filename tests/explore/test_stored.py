@@ -69,7 +69,7 @@ def test_the_same_seed_gives_the_same_kernel() -> None:
         ({"noisy": np.zeros((8, 8, 3))}, "16x16"),
         ({"noisy": np.zeros((17, 16, 3)), "kernels": "unet-ntk-image"}, "17"),
         ({"clean": np.zeros((16, 16, 1))}, "shape of noisy"),
-        ({"sigma": 25}, "divide a level"),
+        ({"sigma": 25}, "sigma"),
         ({"path": "nowhere/page.html"}, "a folder that exists"),
     ],
 )

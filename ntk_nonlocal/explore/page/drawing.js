@@ -123,7 +123,7 @@ export function drawCurves(svg, curves, { step, label, lines = [] }) {
     parts.push(element("line", { x1: left, x2: width - right, y1: y(line.value), y2: y(line.value), class: "level" }));
     parts.push(element("text", { x: left + 6, y: y(line.value) - 5, class: "tick" }, line.name));
   }
-  parts.push(element("line", { x1: x(step), x2: x(step), y1: top, y2: height - bottom, class: "now" }));
+  if (step !== null) parts.push(element("line", { x1: x(step), x2: x(step), y1: top, y2: height - bottom, class: "now" }));
   for (const { values, knots, style, mark } of curves) {
     const points = knots.map((knot, i) => `${x(knot).toFixed(1)},${y(values[i]).toFixed(1)}`).join(" ");
     parts.push(element("polyline", { points, class: "curve", stroke: style.colour, "stroke-dasharray": style.dash }));

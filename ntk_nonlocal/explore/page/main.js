@@ -72,6 +72,15 @@ class Page {
     if (!this.waiting) this.waiting = requestAnimationFrame(() => { this.waiting = 0; this.draw(); });
   }
 
+  // One step for all.
+  step(step) {
+    this.change({ step, own: false });
+  }
+
+  stepOf(name) {
+    return this.state.own ? this.byName[name].bestStep : this.state.step;
+  }
+
   build() {
     find("title").textContent = this.data.title;
     const chooser = find("chooser");
@@ -108,8 +117,8 @@ class Page {
   }
 
   listen() {
-    find("step").addEventListener("input", (event) => this.change({ step: Math.round(10 ** (Number(event.target.value) / 1000)) }));
-    find("stop").addEventListener("click", () => this.change({ step: this.byName[this.state.kernel].bestStep }));
+    find("step").addEventListener("input", (event) => this.step(Math.round(10 ** (Number(event.target.value) / 1000))));
+    find("stop").addEventListener("click", () => this.change({ own: true }));
     find("scale").addEventListener("click", () => this.change({ scale: this.state.scale === "log" ? "linear" : "log" }));
     find("pin").addEventListener("click", () => this.pin());
     find("unpin").addEventListener("click", () => this.change({ pins: [] }));
@@ -119,7 +128,7 @@ class Page {
     find("vector").addEventListener("input", (event) => this.change({ vector: Number(event.target.value) }));
     find("swipe").addEventListener("input", (event) => this.change({ swipe: Number(event.target.value) / 1000 }));
     this.point(find("picture"), (x) => this.change({ swipe: Math.min(Math.max(x, 0), 1) }), true);
-    for (const id of ["psnr", "risk"]) this.point(find(id), (x) => this.axes && this.change({ step: Math.round(this.axes.stepAt(x)) }), true);
+    for (const id of ["psnr", "risk"]) this.point(find(id), (x) => this.axes && this.step(Math.round(this.axes.stepAt(x))), true);
     document.addEventListener("keydown", (event) => this.key(event));
     addEventListener("hashchange", () => this.change(fromLink(location.hash, this.state, this.filters)));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.change({}));
@@ -161,8 +170,8 @@ class Page {
     const move = { ArrowUp: [-far, 0], ArrowDown: [far, 0], ArrowLeft: [0, -far], ArrowRight: [0, far] }[event.key];
     const within = (value, count) => Math.min(Math.max(value, 0), count - 1);
     if (move) this.change({ pixel: [within(pixel[0] + move[0], height), within(pixel[1] + move[1], width)] });
-    else if (event.key === "+" || event.key === "=") this.change({ step: Math.min(1e6, Math.max(step + 1, Math.round(step * 1.25))) });
-    else if (event.key === "-") this.change({ step: Math.max(1, Math.min(step - 1, Math.round(step / 1.25))) });
+    else if (event.key === "+" || event.key === "=") this.step(Math.min(1e6, Math.max(step + 1, Math.round(step * 1.25))));
+    else if (event.key === "-") this.step(Math.max(1, Math.min(step - 1, Math.round(step / 1.25))));
     else if (event.key === "p") this.pin();
     else if (event.key === "x") this.change({ pins: [] });
     else if (event.key === "l") this.change({ scale: this.state.scale === "log" ? "linear" : "log" });
@@ -175,13 +184,13 @@ class Page {
     const { state } = this;
     state.vector = Math.min(state.vector, this.byName[state.kernel].rank - 1);
     if (!this.clean) for (const side of ["left", "right"]) if (state[side] === "clean") state[side] = "noisy";
-    const { kernels, step, kernel, left, right, swipe, vector } = state;
+    const { kernels, step, own, kernel, left, right, swipe, vector } = state;
     const night = dark();
     this.drawControls();
     this.drawCards();
-    this.when("pictures", [kernel, step, left, right, swipe], () => this.drawPictures());
-    this.when("charts", [kernels, step], () => this.drawCharts());
-    this.when("vector", [kernel, vector, step, night], () => this.drawVector());
+    this.when("pictures", [kernel, step, own, left, right, swipe], () => this.drawPictures());
+    this.when("charts", [kernels, step, own], () => this.drawCharts());
+    this.when("vector", [kernel, vector, step, own, night], () => this.drawVector());
     try {
       history.replaceState(null, "", toLink(state));
     } catch {
@@ -201,9 +210,11 @@ class Page {
     const { state } = this;
     const slider = find("step");
     slider.value = Math.round(1000 * Math.log10(state.step));
-    slider.setAttribute("aria-valuetext", `${state.step} steps`);
-    find("steps").textContent = state.step.toLocaleString("en");
-    find("stop").textContent = `Where ${state.kernel} should stop`;
+    const shown = state.own ? "each panel where it should stop" : state.step.toLocaleString("en");
+    slider.setAttribute("aria-valuetext", shown);
+    find("steps").textContent = shown;
+    find("stop").textContent = "Each where it should stop";
+    find("stop").setAttribute("aria-pressed", state.own);
     find("scale").textContent = state.scale === "log" ? "Colours: logarithmic" : "Colours: linear";
     find("unpin").hidden = !state.pins.length;
     for (const box of find("chooser").querySelectorAll("input")) box.checked = state.kernels.includes(box.value);
@@ -229,22 +240,24 @@ class Page {
   }
 
   drawCards() {
-    const { kernels, pixel, pins, step, scale } = this.state;
+    const { kernels, pixel, pins, scale } = this.state;
     if (this.cards.map((card) => card.name).join() !== kernels.join()) {
       this.cards = kernels.map((name) => this.card(name));
       find("cards").replaceChildren(...this.cards.map((card) => card.root));
     }
     // The row under the pointer last, so that it is the one that is kept.
-    const rows = this.cards.map(({ filter }) => [...pins, pixel].map((place) => filter.weights(...place, step)));
+    const rows = this.cards.map(({ filter, name }) => [...pins, pixel].map((place) => filter.weights(...place, this.stepOf(name))));
     const limit = limitOf(rows.map((own) => own[own.length - 1]));
     this.cards.forEach((card, i) => {
       const { filter } = card;
+      const step = this.stepOf(card.name);
       drawWeights(card.canvas, rows[i][pins.length], filter, this.grey, limit, scale);
       const own = rows[i][pins.length][pixel[0] * filter.width + pixel[1]];
+      const steps = step === 1 ? "1 step" : `${step.toLocaleString("en")} steps`;
       if (card.step !== step) Object.assign(card, { step, text: this.clean ? `PSNR ${psnr(filter.estimate(step), this.clean).toFixed(2)} dB` : "" });
-      card.quality.textContent = [card.text, `its own weight ${own.toPrecision(2)}`].filter(Boolean).join(" · ");
+      card.quality.textContent = [steps, card.text, `its own weight ${own.toPrecision(2)}`].filter(Boolean).join(" · ");
       const error = filter.error(...pixel, step);
-      card.error.textContent = error > 1 ? "too few numbers stored to draw this row faithfully" : `drawn to within ${percent(error)} of its largest weight`;
+      card.error.textContent = error > 1 ? "drawn without a useful bound of its error" : `drawn to within ${percent(error)} of its largest weight`;
       card.error.classList.toggle("poor", error > 0.5);
       card.canvas.setAttribute("aria-label", `Weights of ${card.name} at row ${pixel[0]}, column ${pixel[1]} after ${step} steps`);
       const mark = ([row, column], text, name) => {
@@ -271,8 +284,9 @@ class Page {
   }
 
   drawPictures() {
-    const { left, right, swipe, kernel, step } = this.state;
+    const { left, right, swipe, kernel } = this.state;
     const filter = this.byName[kernel];
+    const step = this.stepOf(kernel);
     const estimate = filter.estimate(step);
     const residual = () => Float64Array.from(estimate, (value, i) => this.noisy[i] - value);
     for (const [id, kind] of [["left-canvas", left], ["right-canvas", right]]) {
@@ -286,7 +300,8 @@ class Page {
   }
 
   drawCharts() {
-    const { kernels, step } = this.state;
+    const { kernels, own } = this.state;
+    const step = own ? null : this.state.step;
     const shown = this.filters.filter(({ name }) => kernels.includes(name));
     const curves = (values) => shown.map((filter) => ({
       values: values(filter), knots: filter.knots, style: this.styles[filter.name],
@@ -301,7 +316,7 @@ class Page {
     const filter = this.byName[kernel];
     Object.assign(find("vector"), { max: filter.rank - 1, value: vector });
     drawSigned(find("vector-canvas"), filter.eigenvector(vector), filter);
-    const gain = filter.prepare(this.state.step).gains[vector];
+    const gain = filter.prepare(this.stepOf(kernel)).gains[vector];
     find("vector-text").textContent = `pattern ${vector + 1} of ${filter.rank} stored (the picture has ${filter.pixels} in all): eigenvalue ${filter.x[vector].toExponential(1)} of the largest; ${percent(gain)} of it let through at this step`;
   }
 }

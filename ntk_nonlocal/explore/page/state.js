@@ -9,6 +9,7 @@ export function initial(filters, best) {
   return {
     kernels: names.slice(0, MOST_SHOWN),
     step: best,
+    own: true, // every panel at the step where its own filter should stop
     pixel: [Math.round(0.44 * first.height), Math.round(0.66 * first.width)],
     pins: [],
     scale: "log",
@@ -21,9 +22,9 @@ export function initial(filters, best) {
 }
 
 export function toLink(state) {
-  const { kernels, step, pixel, pins, scale, swipe, left, right, kernel, vector } = state;
+  const { kernels, step, own, pixel, pins, scale, swipe, left, right, kernel, vector } = state;
   const entries = {
-    k: kernels.join(","), t: step, p: pixel.join("."), pins: pins.map((pin) => pin.join(".")).join(","), s: scale,
+    k: kernels.join(","), t: step, o: Number(own), p: pixel.join("."), pins: pins.map((pin) => pin.join(".")).join(","), s: scale,
     w: swipe.toFixed(3), l: left, r: right, f: kernel, e: vector,
   };
   return `#${new URLSearchParams(entries)}`;
@@ -47,6 +48,7 @@ export function fromLink(link, before, filters) {
   const kernels = (found.get("k") ?? "").split(",").filter((name, i, all) => names.includes(name) && all.indexOf(name) === i);
   if (kernels.length) state.kernels = kernels.slice(0, MOST_SHOWN);
   state.step = Math.round(number("t", 1, 1e6) ?? state.step);
+  state.own = found.has("o") ? found.get("o") === "1" : !found.has("t") && state.own;
   state.pixel = place(found.get("p") ?? "") ?? state.pixel;
   if (found.has("pins")) state.pins = found.get("pins").split(",").map(place).filter(Boolean).slice(0, MOST_PINS);
   state.scale = choice("s", ["linear", "log"]) ?? state.scale;
