@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from .beside import of_jpeg, of_png, of_webp, png_additions, png_chunk, with_jpeg_segments
-from .decoded import ALPHA, Decoded
+from .decoded import ALPHA, Decoded, convert
 from .kinds import UnreadableError, check_jpeg
 from .metadata import Exif, has_preview
 from .tiff import check_size
@@ -77,19 +77,6 @@ def decode(data: bytes, format_: str) -> Decoded:
     pixels = np.atleast_3d(pixels)
     extras = (ALPHA,) if pixels.shape[2] in (2, 4) else ()
     return Decoded(pixels, extras, exif, icc_profile, dots, beside=beside)
-
-
-def convert(picture: Image.Image) -> Image.Image:
-    """The picture in one of the modes L, LA, RGB, RGBA."""
-    transparent = picture.has_transparency_data
-    if picture.mode in ("1", "L", "LA"):
-        return picture.convert("LA" if transparent else "L")
-    if picture.mode in ("P", "PA", "RGB", "RGBA", "YCbCr"):
-        return picture.convert("RGBA" if transparent else "RGB")
-    advice = (
-        "convert it to RGB in a program that knows its colour profile" if picture.mode == "CMYK" else "save it as RGB"
-    )
-    raise UnreadableError(f"its pixels are of the kind {picture.mode}, which is not supported; {advice}")
 
 
 def _read_exif(block: bytes) -> Exif | None:

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from .beside import Beside
+from .kinds import UnreadableError
 from .metadata import ByteOrder, Exif
 
 ALPHA = 2  # TIFF's code of an extra sample that is transparency, not premultiplied
@@ -50,6 +52,19 @@ class Decoded:
     def colours(self) -> int:
         """One or three samples that are no extra ones."""
         return int(self.pixels.shape[2]) - len(self.extras)
+
+
+def convert(picture: Image.Image) -> Image.Image:
+    """The picture in one of the modes L, LA, RGB, RGBA."""
+    transparent = picture.has_transparency_data
+    if picture.mode in ("1", "L", "LA"):
+        return picture.convert("LA" if transparent else "L")
+    if picture.mode in ("P", "PA", "RGB", "RGBA", "YCbCr"):
+        return picture.convert("RGBA" if transparent else "RGB")
+    advice = (
+        "convert it to RGB in a program that knows its colour profile" if picture.mode == "CMYK" else "save it as RGB"
+    )
+    raise UnreadableError(f"its pixels are of the kind {picture.mode}, which is not supported; {advice}")
 
 
 def own_white(samples: NDArray[Any], bits: int | None) -> float:

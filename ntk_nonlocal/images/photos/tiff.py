@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .beside import XMP_TAG, Beside, of_tiff
-from .decoded import ALPHA, Decoded, TiffKind
+from .decoded import ALPHA, Decoded, TiffKind, convert
 from .kinds import UnreadableError
 from .metadata import (
     LONG,
@@ -176,8 +176,6 @@ class TiffPages:
 
     def _by_pillow(self, number: int, exif: Exif | None, beside: Beside, kind: TiffKind) -> Decoded:
         """Bilevel, palette, YCbCr and a few bits a sample, which Pillow turns upright by itself."""
-        from .codecs import convert
-
         places = [i for i in range(len(self._file.pages)) if self._file.pages[i].offset == self._pages[number].offset]
         # an open file, no path: of one that it maps into memory, Pillow does not turn the pixels
         with self._path.open("rb") as file, Image.open(file, formats=["TIFF"]) as picture:
@@ -201,7 +199,8 @@ class TiffPages:
             return None, Beside(lost=self._lost), {}
         description = tags.get(_DESCRIPTION_TAG)
         alone = len(self) == 1 if hasattr(self, "_planes") else True
-        if alone and isinstance(description, Entry) and description.value.startswith(b'{"shape":'):
+        turned = page.planarconfig == self._tifffile.PLANARCONFIG.SEPARATE  # written with the samples together
+        if (alone or turned) and isinstance(description, Entry) and description.value.startswith(b'{"shape":'):
             del tags[_DESCRIPTION_TAG]  # tifffile's, of its own layout
         described = {tag: entry for tag, entry in tags.items() if is_descriptive(tag)}
         others = {tag: entry for tag, entry in tags.items() if not is_descriptive(tag)}
