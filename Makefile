@@ -6,11 +6,12 @@ INSTALLED := $(VENV)/.installed
 # Processes of the tests; each takes up to 3.5 GB.
 WORKERS := 2
 
-.PHONY: help demo test lint docs device package lowest clean
+.PHONY: help demo test test-all lint docs device package lowest clean
 
 help:
 	@echo "make demo   compare trained networks with their infinite-width limit on the bundled image, into build/demo"
-	@echo "make test   run the tests"
+	@echo "make test   run the tests, but for those that take minutes"
+	@echo "make test-all  run all tests"
 	@echo "make lint   check style, formatting and types"
 	@echo "make docs   build the documentation site into build/docs"
 	@echo "make device  on a machine with an accelerator: what it adds to the stored results, in 8 minutes, into build/device"
@@ -22,7 +23,23 @@ demo: $(INSTALLED)
 	$(BIN)/ntk-nonlocal compare --out build/demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --timeout=600
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --timeout=900 -m "not slow"
+
+# The rest: what takes minutes, and the neural-tangents adapter with the newest JAX where a Python 3.12 is found.
+test-all: test
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --timeout=1800 -m slow
+	@set -e; for candidate in python3.12 "$$(pyenv prefix 3.12 2>/dev/null || true)/bin/python3.12"; do \
+	    if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 12))' >/dev/null 2>&1; \
+	    then python="$$candidate"; break; fi; \
+	done; \
+	test -n "$${python:-}" || { echo "skipped: Python 3.12 with the newest JAX (no python3.12 found)"; exit 0; }; \
+	if ! cmp -s requirements-py312.txt .venv312/requirements.installed; then \
+	    "$$python" -m venv --clear .venv312; \
+	    .venv312/bin/python -m pip install -q --disable-pip-version-check --no-deps -r requirements-py312.txt; \
+	    cp requirements-py312.txt .venv312/requirements.installed; \
+	fi; \
+	echo "The neural-tangents adapter on $$(.venv312/bin/python --version) with the newest JAX:"; \
+	PYTHONPATH=. .venv312/bin/python -m pytest -q tests/kernels/oracle/test_neural_tangents.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

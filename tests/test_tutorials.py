@@ -70,6 +70,7 @@ def _check_new_optimiser(found: dict[str, Any]) -> None:
     assert results["Adam"]["psnr"] > results["before training"]["psnr"] + 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", hooks.ORDER)
 def test_it_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.chdir(tmp_path)

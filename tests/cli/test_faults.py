@@ -64,6 +64,7 @@ def _stamps(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in folder.glob("parts/*.json")}
 
 
+@pytest.mark.slow
 def test_a_reproduction_survives_interrupts_kills_and_two_runs_at_once(tmp_path: Path) -> None:
     """Stopped by SIGINT, SIGTERM and SIGKILL in turn, damaged, then finished by two runs into one folder."""
     folder, cache = tmp_path / "out", tmp_path / "cache"

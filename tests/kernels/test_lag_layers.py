@@ -150,7 +150,11 @@ NETWORKS: dict[str, tuple[Layer, tuple[int, int]]] = {
 }
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+# what every run of the tests checks; the others take minutes to compile
+QUICK = {"pointwise", "sum"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in NETWORKS])
 def test_the_tangent_kernel_is_exact_in_float64(name: str, x64: None) -> None:
     architecture, size = NETWORKS[name]
     assert_exact(architecture, noise(*size), 1e-12, block=2)
@@ -162,6 +166,7 @@ def test_the_nngp_kernel_is_exact_in_float64(name: str, x64: None) -> None:
     assert_exact(architecture, noise(*size), 1e-12, "nngp", block=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pointwise", "average, bilinear", "normalized"])
 def test_float32_is_exact_to_1e_5_of_the_diagonal(name: str) -> None:
     architecture, size = NETWORKS[name]
@@ -173,6 +178,7 @@ CONSTANT = np.full((4, 6, 2), 0.7)
 TINY, HUGE = 1e-6 * natural(4, 6, 2), 1e6 * natural(4, 6, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-5), (np.float64, 1e-12)])
 def test_smooth_flat_and_scaled_images_lose_nothing(
     dtype: type, tolerance: float, request: pytest.FixtureRequest
@@ -185,6 +191,7 @@ def test_smooth_flat_and_scaled_images_lose_nothing(
         assert_exact(architecture, x.astype(dtype), tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-5), (np.float64, 1e-10)])
 def test_flat_regions_lose_nothing_through_bilinear_upsampling(
     dtype: type, tolerance: float, request: pytest.FixtureRequest

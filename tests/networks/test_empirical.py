@@ -151,6 +151,7 @@ def arc_cosine_kernels(x, kernel_size):
     return nngp, nngp + scale * (np.pi - phi) * np.cos(phi)
 
 
+@pytest.mark.slow
 def test_mean_kernel_tends_to_the_exact_one_with_width():
     x = image((6, 5, 2))
     nngp, ntk = arc_cosine_kernels(x, 3)
@@ -183,6 +184,7 @@ MIXED = Serial(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("neural_tangents") is None, reason="the exact kernel here comes from neural-tangents")
 @pytest.mark.parametrize("architecture", [autoencoder(1), unet(1, down="stride", up="nearest"), MIXED])
 def test_deep_networks_tend_to_the_exact_kernel_of_neural_tangents(architecture):

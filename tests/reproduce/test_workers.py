@@ -34,6 +34,7 @@ def wait_for(folder: Path, count: int) -> None:
         time.sleep(0.2)
 
 
+@pytest.mark.slow
 @several_cores
 def test_helpers_take_parts_and_leave_everything_as_it_was(tmp_path: Path) -> None:
     store, wanted = Store(tmp_path / "two", Pictures()), parts()
