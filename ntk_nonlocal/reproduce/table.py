@@ -284,16 +284,19 @@ def draw(results: Results, folder: Path) -> list[str]:
             axis.set_xlabel("steps")
         axes[0, 0].set_ylabel("PSNR [dB]")
         drawn.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    with figure(folder, "table-images", (9.4, 3.6), 2, 1 + 2 * len(_SHOWN)) as (_, axes):
+    with figure(folder, "table-images", (9.4, 3.5), 2, 1 + 2 * len(_SHOWN)) as (_, axes):
         for row, role in zip(axes, _ROLES, strict=True):
             name = config[role][0]["name"]
             simple = results.select("baselines", name=name)[0]
-            show_image(row[0], simple["nlm_image"], "non-local\nmeans", f"{float(simple['nlm']):.2f} dB")
+            first = role == _ROLES[0]
+            title = "non-local\nmeans" if first else ""
+            show_image(row[0], simple["nlm_image"], title, f"{float(simple['nlm']):.2f} dB")
             shown = [part for part in results.select("training", name=name) if "output" in part.arrays]
             for axis, part in zip(row[1:], shown, strict=False):
                 title = f"{network_name(setting(part, 'architecture'))},\n{LABELS[setting(part, 'optimizer')]},\n"
                 title += f"from {LABELS[setting(part, 'input')]}"
-                show_image(axis, part["output"], title, f"last step {float(part['psnr'][-1]):.2f} dB")
+                below = f"last step {float(part['psnr'][-1]):.2f} dB"
+                show_image(axis, part["output"], title if first else "", below)
                 axis.title.set_fontsize(7)
             for axis in row[1 + len(shown) :]:
                 axis.set_axis_off()

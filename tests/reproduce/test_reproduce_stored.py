@@ -23,13 +23,14 @@ def test_stored_verdicts_are_those_of_the_stored_arrays(path: Path) -> None:
     assert plain([dataclasses.asdict(verdict) for verdict in verdicts]) == read_json(path)["verdicts"]
 
 
-@pytest.mark.parametrize("name", catalogue.MODULES)
-def test_every_experiment_has_stored_results_that_can_be_drawn(name: str, tmp_path: Path) -> None:
-    folder = next((path.parent for path in _STORED if path.stem == name), None)
-    assert folder is not None, f"run ntk-nonlocal reproduce {name} --out experiments/results/reproduce-quick"
-    for figure in catalogue.experiment(name).draw(load(name, folder), tmp_path):
+@pytest.mark.parametrize("path", _STORED, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_stored_results_can_be_drawn(path: Path, tmp_path: Path) -> None:
+    for figure in catalogue.experiment(path.stem).draw(load(path.stem, path.parent), tmp_path):
         assert (tmp_path / f"{figure}.png").stat().st_size > 5000
-        assert (tmp_path / f"{figure}.pdf").exists()
+
+
+def test_every_experiment_has_stored_results() -> None:
+    assert {path.stem for path in _STORED} == set(catalogue.MODULES)
 
 
 def test_every_claim_has_a_deciding_verdict_and_every_deciding_verdict_a_criterion() -> None:

@@ -147,7 +147,7 @@ def rows(settings: Rows, workspace: Workspace) -> Arrays:
 def affinity_rows(picture: Picture, pictures: Pictures, pixels: Sequence[int], *, clean: bool = False) -> FloatArray:
     """What non-local means (7x7 patches, the whole picture, h = 0.6 sigma) weighs all pixels by, (pixels, H W)."""
     means = nonlocal_means(pictures.clean(picture) if clean else pictures.noisy(picture), sigma=picture.sigma)
-    return np.stack([np.asarray(means.weights(pixel)).reshape(-1) for pixel in pixels])
+    return np.asarray(means.rows(np.asarray(pixels)))
 
 
 @dataclass(frozen=True)
