@@ -119,8 +119,8 @@ def figure_of(results: dict[str, Any]) -> dict[str, dict[str, list[Point]]]:
     return {axis: {label: sorted(points) for label, points in found.items()} for axis, found in curves.items()}
 
 
-def draw(results: dict[str, Any], path: Path) -> tuple[Path, ...]:
-    """The figure as PATH.png and PATH.svg: how the time of a product grows."""
+def draw(results: dict[str, Any], path: Path) -> Path:
+    """The figure, written to the path: how the time of a product grows."""
     from ntk_nonlocal.plotting import new_figure, save_figure, style
 
     curves = figure_of(results)
@@ -132,7 +132,7 @@ def draw(results: dict[str, Any], path: Path) -> tuple[Path, ...]:
             shown |= _panel(axes, axis, curves.get(axis, {}), _setting(results, axis))
         panels[0].set_ylabel("seconds of op @ V, 3 columns, warm")
         figure.legend(list(shown.values()), list(shown), loc="outside lower center", ncols=len(shown))
-        written: tuple[Path, ...] = save_figure(figure, path, ("png", "svg"))
+        written: Path = save_figure(figure, path, small=True)
     return written
 
 

@@ -197,9 +197,8 @@ def _report(path: Path, figures: Path) -> None:
     print(f"\n{text}\n{path}\n{path.with_suffix('.md')}")
     if figure_of(results):
         figures.mkdir(parents=True, exist_ok=True)
-        name = "kernel_scaling" + path.stem.removeprefix("bench_kernel")
-        for written in draw(results, figures / name):
-            print(written)
+        name = f"kernel_scaling{path.stem.removeprefix('bench_kernel')}.png"
+        print(draw(results, figures / name))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from ntk_nonlocal.results import environment, read_json, write_json
 
 RESULTS = Path(__file__).parent / "results" / "denoise_table.json"
 TABLE = RESULTS.with_suffix(".md")
-FIGURE = Path(__file__).parent.parent / "figures" / "denoise_blind_and_stopping"
+FIGURE = Path(__file__).parent.parent / "figures" / "denoise_blind_and_stopping.png"
 IMAGES = {
     "House": "image_House256rgb.png",
     "Baboon": "image_Baboon512rgb.png",
@@ -165,7 +165,7 @@ def draw() -> None:
             axes.set_title(title)
         figure.axes[0].set_ylabel("loss of PSNR in dB")
         figure.axes[0].legend()
-        plotting.save_figure(figure, FIGURE, ("png",))
+        plotting.save_figure(figure, FIGURE, small=True)
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from ntk_nonlocal.denoisers import draw_side_by_side
 # noise of standard deviation 20 in 8-bit units. `sigma` lives on the scale of the image, [0, 1]. A file cannot hold
 # values beyond black and white: `write_photo` clips them, as a camera does.
 
-size = int(sys.argv[1]) if len(sys.argv) > 1 else 256  # pixels on a side
+size = int(sys.argv[1]) if len(sys.argv) > 1 else 160  # pixels on a side
 clean = nnl.crop(nnl.example_image(512), size, center=(100, 240))
 nnl.write_photo("photo.png", nnl.add_noise(clean, sigma=20 / 255))
 

@@ -75,7 +75,7 @@ with plotting.style():
     right.minorticks_off()
     right.set_ylabel("distance of the kernel")
     right.legend()
-    plotting.save_figure(figure, "distances", ("png",))
+    plotting.save_figure(figure, "distances.png")
 
 # And the pictures: what the widest network puts out, beside the theory.
 
@@ -89,4 +89,4 @@ with plotting.style():
     }
     for axes, (title, image) in zip(figure.subplots(1, 4), shown.items(), strict=True):
         plotting.show_image(axes, image, title, f"{min(nnl.psnr(image, clean), 99):.2f} dB" if title != "clean" else "")
-    plotting.save_figure(figure, "outputs", ("png",))
+    plotting.save_figure(figure, "outputs.png")

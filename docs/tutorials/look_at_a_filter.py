@@ -54,4 +54,4 @@ with plotting.style():
     figure = plotting.new_figure(7, 2.6)
     for axes, (name, values) in zip(figure.subplots(1, len(weights)), weights.items(), strict=True):
         plotting.show_weights(axes, clean, values, (row, column), name)
-    plotting.save_figure(figure, "weights", ("png",))
+    plotting.save_figure(figure, "weights.png")

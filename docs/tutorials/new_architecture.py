@@ -77,4 +77,4 @@ with plotting.style():
     plotting.show_image(axes[0], noisy, "noisy", f"{nnl.psnr(noisy, clean):.2f} dB")
     for axis, (name, (estimate, value)) in zip(axes[1:], best.items(), strict=True):
         plotting.show_image(axis, estimate, name, f"{value:.2f} dB")
-    plotting.save_figure(figure, "estimates", ("png",))
+    plotting.save_figure(figure, "estimates.png")

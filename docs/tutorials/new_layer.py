@@ -132,4 +132,4 @@ with plotting.style():
     for axes, (title, matrix) in zip(figure.subplots(1, 2), shown.items(), strict=True):
         weights = np.asarray(matrix[pixel] - matrix[pixel].mean()).reshape(size, size)
         plotting.show_weights(axes, clean, weights, (row, column), title, "kernel row, its mean taken off")
-    plotting.save_figure(figure, "rows", ("png",))
+    plotting.save_figure(figure, "rows.png")

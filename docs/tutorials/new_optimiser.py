@@ -81,4 +81,4 @@ with plotting.style():
         plotting.show_weights(bottom, clean, found["weights"], (row, column), "", f"alignment {found['alignment']:.2f}")
     plotting.label_row(grid[0][0], "output")
     plotting.label_row(grid[1][0], "kernel row")
-    plotting.save_figure(figure, "optimisers", ("png",))
+    plotting.save_figure(figure, "optimisers.png")

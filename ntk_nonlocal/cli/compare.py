@@ -30,7 +30,7 @@ The folder given by --out receives
   kernel                    exact kernel and filter weights of a few pixels, drawn over the image
   eigenvectors              of the exact kernel, and of the networks' last layer before and after training
 
-figures as PNG and PDF. What is finished is kept when the command is interrupted."""
+figures as PNG. What is finished is kept when the command is interrupted."""
 
 _EXAMPLES = """\
 examples:

@@ -125,7 +125,7 @@ _PART = 5  # the enlarged part is this share of the shorter side
 
 def draw_side_by_side(noisy: ArrayLike, result: Denoised, path: Path) -> None:
     """Writes the figure to a path that ends in .png, .pdf or .svg."""
-    plotting.save_figure(side_by_side(noisy, result), path.with_suffix(""), (path.suffix.lower()[1:],))
+    plotting.save_figure(side_by_side(noisy, result), path)
 
 
 def side_by_side(noisy: ArrayLike, result: Denoised) -> Figure:

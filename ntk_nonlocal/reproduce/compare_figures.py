@@ -27,7 +27,7 @@ METHOD_NAMES = {"theory": "theory (infinite width)", "gd": "gradient descent", "
 
 
 def draw_comparison(folder: str | os.PathLike[str]) -> tuple[Path, ...]:
-    """Draws result.json and arrays.npz of ``folder`` into it: outputs, psnr, kernel, eigenvectors (PNG and PDF).
+    """Draws result.json and arrays.npz of ``folder`` into it: outputs, psnr, kernel, eigenvectors (PNG).
 
     Raises:
       ValueError: there is no finished result in the folder.
@@ -40,7 +40,7 @@ def draw_comparison(folder: str | os.PathLike[str]) -> tuple[Path, ...]:
     for name, draw in DRAWINGS.items():
         with plotting.style():
             figure = draw(facts, arrays)
-        written.extend(plotting.save_figure(figure, folder / name))
+        written.append(plotting.save_figure(figure, folder / f"{name}.png"))
     return tuple(written)
 
 

@@ -38,12 +38,12 @@ LABELS = {
 def figure(
     folder: Path, name: str, size: tuple[float, float], rows: int = 1, columns: int = 1, **options: Any
 ) -> Iterator[tuple[Figure, np.ndarray[Any, Any]]]:
-    """A figure with an array (rows, columns) of axes, written as FOLDER/NAME.png and NAME.pdf at the end."""
+    """A figure with an array (rows, columns) of axes, written as FOLDER/NAME.png at the end."""
     with style():
         drawn = new_figure(*size)
         yield drawn, drawn.subplots(rows, columns, squeeze=False, **options)
         folder.mkdir(parents=True, exist_ok=True)
-        save_figure(drawn, folder / name)
+        save_figure(drawn, folder / f"{name}.png", small=True)
 
 
 def network_name(architecture: str) -> str:
