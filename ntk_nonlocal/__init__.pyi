@@ -25,11 +25,21 @@ from .dynamics import gradient_descent, trajectory, twicing
 from .images import add_noise, crop, estimate_sigma, example_image, psnr, read_photo, ssim, write_photo
 from .kernels import nngp_kernel, standard_layer_weights, tangent_kernel, to_stax
 from .linalg import degrees_of_freedom, eigenpairs, nystrom
-from .networks import DivergenceError, empirical_kernel, linearize, noise_input, to_flax, train
+from .networks import (
+    OPTIMIZERS,
+    DivergenceError,
+    empirical_kernel,
+    linearize,
+    noise_input,
+    parse_optimizer,
+    to_flax,
+    train,
+)
 from .operators import DenseOperator, LinearOperator, ScaledOperator
 from .version import __version__
 
 __all__ = [
+    "OPTIMIZERS",
     "ArchitectureError",
     "Concat",
     "Conv",
@@ -67,6 +77,7 @@ __all__ = [
     "nonlocal_means",
     "nystrom",
     "parse_architecture",
+    "parse_optimizer",
     "psnr",
     "read_photo",
     "ssim",
