@@ -362,9 +362,7 @@ OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "lamb": _one("lamb", 1e-3),
     "novograd": _one("novograd", 1e-3),
     "fromage": _one("fromage", 1e-2, proportional=False),
-    "muon": _one(
-        "contrib.muon", 1e-2, proportional=False, defaults={"muon_weight_dimension_numbers": _muon_matrices}
-    ),
+    "muon": _one("contrib.muon", 1e-2, proportional=False, defaults={"muon_weight_dimension_numbers": _muon_matrices}),
     "galore": _one("contrib.galore", 1e-3, defaults={"weight_dimension_numbers": _galore_matrices}),
     # those that find their own rate
     "schedule_free": _one("contrib.schedule_free_adamw", 2.5e-3, proportional=False),

@@ -102,8 +102,8 @@ class Run:
         found = {"optimizer_state": describe_state(state)}
         if self.named is None:
             made_with = f"optax {optax.__version__}, jax {jax.__version__}"
-            start = checkpoints.digest(named_arrays(state))
-            found["optimizer_program"] = f"{fingerprint(self.update, self.initial)} from {start} ({made_with})"
+            program, start = fingerprint(self.update, self.initial), checkpoints.digest(named_arrays(state))
+            found["optimizer_program"] = f"{program[:32]} from {start[:32]} ({made_with})"
         return found
 
     def _initial_learning_rate(self) -> float | None:
@@ -170,9 +170,8 @@ class Run:
         if self.named is not None and relative and self.named.learning_rate is None:
             step_size = self.named.step_size or self.named.default_step_size
             rate += f", that is step_size = {step_size:g} / lambda_max"
-            advice = (
-                f"choose a step_size below {self.named.stable:.3g}, or smaller still where the kernel grows during training"
-            )
+            stable = f"{self.named.stable:.3g}"
+            advice = f"choose a step_size below {stable}, or smaller still where the kernel grows during training"
             grown = self._largest_at_he_scale() * float(self.learning_rate or 0) / step_size
             if grown > 2:
                 advice = (
@@ -181,8 +180,7 @@ class Run:
                     "learning_rate"
                 )
         raise DivergenceError(
-            f"{self.name} diverged by step {self.step}{rate}: "
-            f"the loss went from {first:.4g} to {loss:.4g}; {advice}",
+            f"{self.name} diverged by step {self.step}{rate}: the loss went from {first:.4g} to {loss:.4g}; {advice}",
             self.step,
         )
 

@@ -40,9 +40,7 @@ class Problem(NamedTuple):
     offset: Array
 
 
-def advance(
-    network: FlaxNetwork, update: Update, problem: Problem, state: State, count: int
-) -> State:
+def advance(network: FlaxNetwork, update: Update, problem: Problem, state: State, count: int) -> State:
     """``count`` steps on from ``state``, whose arrays are given up."""
     if next(iter(problem.target.devices())).platform == "cpu":
         for _ in range(count):
@@ -92,8 +90,6 @@ _one_step = jax.jit(_step, static_argnums=(0, 1), donate_argnums=3)
 
 
 @partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
-def _many_steps(
-    network: FlaxNetwork, update: Update, problem: Problem, state: State, count: Array
-) -> State:
+def _many_steps(network: FlaxNetwork, update: Update, problem: Problem, state: State, count: Array) -> State:
     result: State = lax.fori_loop(0, count, lambda _, inner: _step(network, update, problem, inner), state)
     return result

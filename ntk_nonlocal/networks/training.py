@@ -17,8 +17,8 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from ntk_nonlocal.checks import whole
 from ntk_nonlocal.checks import seed as check_seed
+from ntk_nonlocal.checks import whole
 from ntk_nonlocal.images import finite_jax
 
 from .checkpoint import digest, named_arrays
@@ -64,11 +64,11 @@ def train(
         the gradient (lbfgs, polyak_sgd, ...) get it; wrappers (lookahead, MultiSteps, sam, ...) work; and where an
         optimizer is judged by other weights than it steps from (schedule_free, lookahead), so is all that is reported.
       steps: number of steps.
-      step_size: for gradient descent, with momentum or without: relative to 1 / lambda_max of the initial tangent kernel
-        over all pixels and channels. While the kernel stays where it is, "gd" is stable below 2, with momentum b below
-        2 (1 + b), with Nesterov's below 2 (1 + b) / (1 + 2 b). Without, the optimizer's default (1 for "gd") relative to
-        that kernel, or to that of the same network with weights at He's scale where its lambda_max is larger: small
-        initial weights grow in training, and the kernel with them.
+      step_size: for gradient descent, with momentum or without: relative to 1 / lambda_max of the initial tangent
+        kernel over all pixels and channels. While the kernel stays where it is, "gd" is stable below 2, with momentum b
+        below 2 (1 + b), with Nesterov's below 2 (1 + b) / (1 + 2 b). Without, the optimizer's default (1 for "gd")
+        relative to that kernel, or to that of the same network with weights at He's scale where its lambda_max is
+        larger: small initial weights grow in training, and the kernel with them.
       learning_rate: the step size per unit of gradient, in place of the optimizer's default or of ``step_size``.
       params: initial parameters; drawn with ``seed`` without.
       seed: seed of the parameters' draw.

@@ -167,7 +167,9 @@ def fingerprint(update: Update, params: Params) -> str:
 
 def describe_state(state: Any) -> str:
     """The structure of a state in short: how many arrays, and a digest of their places, shapes and types."""
-    return f"{len(jax.tree.leaves(state))} arrays, structure {hashlib.sha256(_structure(state).encode()).hexdigest()[:16]}"
+    return (
+        f"{len(jax.tree.leaves(state))} arrays, structure {hashlib.sha256(_structure(state).encode()).hexdigest()[:16]}"
+    )
 
 
 def _structure(tree: Any) -> str:
