@@ -124,7 +124,7 @@ def _restore(path: Path) -> Arrays:
 
 def _check_settings(path: Path, found: dict[str, Any], settings: dict[str, Any]) -> None:
     expected, found = _flat(json.loads(json.dumps(settings))), _flat(found)
-    for name in sorted(expected | found):
+    for name in expected | found:
         if expected.get(name) != found.get(name):
             raise CheckpointError(
                 f"{path} belongs to a run with {name} = {found.get(name)!r}, not {expected.get(name)!r}; "

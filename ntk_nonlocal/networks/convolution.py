@@ -19,7 +19,14 @@ _FAR = 4
 
 
 def convolve(
-    x: Array, kernel: Array, padding: str, *, dilation: int = 1, stride: int = 1, reverse_mode: bool = False
+    x: Array,
+    kernel: Array,
+    padding: str,
+    *,
+    dilation: int = 1,
+    stride: int = 1,
+    reverse_mode: bool = False,
+    in_loop: bool = False,
 ) -> Array:
     """The convolution of an image, (H, W, C) with (k, k, C, D) -> (H, W, D), k odd, at every ``stride``-th pixel.
 
@@ -30,13 +37,14 @@ def convolve(
       dilation: the distance of the pixels that a filter reads.
       stride: of the rows and columns that are kept, the first one among them.
       reverse_mode: ``jax.jvp`` and what is built on it are given up for a faster gradient on the CPU.
+      in_loop: for the body of a compiled loop or branch on a CPU, where XLA's own convolutions are slow.
     """
     reach = dilation * (kernel.shape[0] // 2)
     if padding == "circular":
         x, reach = jnp.pad(x, ((reach, reach), (reach, reach), (0, 0)), mode="wrap"), 0
     if reverse_mode and dilation == stride == 1:
         return _reversible(x, kernel, reach)
-    return _plain(x, kernel, reach, dilation, stride)
+    return (_products if in_loop else _plain)(x, kernel, reach, dilation, stride)
 
 
 def _plain(x: Array, kernel: Array, padded: int, dilation: int = 1, stride: int = 1) -> Array:
@@ -49,6 +57,18 @@ def _plain(x: Array, kernel: Array, padded: int, dilation: int = 1, stride: int 
         rhs_dilation=(dilation, dilation),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )[0]
+
+
+def _products(x: Array, kernel: Array, padded: int, dilation: int, stride: int) -> Array:
+    """The same as matrix products, one for every row of the filter."""
+    size = kernel.shape[0]
+    x = jnp.pad(x, ((padded, padded), (padded, padded), (0, 0)))
+    height, width = (length - dilation * (size - 1) for length in x.shape[:2])
+    starts = range(0, dilation * size, dilation)
+    beside = jnp.concatenate([x[:, start : start + width : stride] for start in starts], axis=-1)
+    rows = [beside[start : start + height : stride] for start in starts]
+    found: list[Array] = [row @ filters.reshape(-1, kernel.shape[3]) for row, filters in zip(rows, kernel, strict=True)]
+    return sum(found[1:], found[0])
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))

@@ -297,6 +297,16 @@ def _optimistic(alpha: float = 1.0, beta: float = 1.0, **_: Any) -> float:
     return 2 / (alpha + 2 * beta)
 
 
+def _acprop(
+    learning_rate: float, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-16, eps_root: float = 1e-6
+) -> optax.GradientTransformation:
+    """optax's, whose first step is by the bare gradient of a sum over pixels, far too large, without that step."""
+    import jax.numpy as jnp
+    from optax.contrib import acprop
+
+    return acprop(lambda count: jnp.where(count == 0, 0.0, learning_rate), b1, b2, eps, eps_root)
+
+
 def _muon_matrices(params: Any) -> Any:
     """Every convolution's kernel (k, k, C, D) as a matrix (k k C, D); biases are left to Adam."""
     import jax
@@ -322,11 +332,12 @@ _one = OptimizerFactory
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     # gradient descent: relative to 1 / lambda_max
     "gd": _one("sgd", step_size=1.0, stable=_descent),
-    "momentum": _one("sgd", step_size=1.0, stable=_descent, defaults={"momentum": 0.9}),
-    "nesterov": _one("sgd", step_size=1.0, stable=_descent, defaults={"momentum": 0.9, "nesterov": True}),
+    "momentum": _one("sgd", step_size=0.3, stable=_descent, defaults={"momentum": 0.9}),
+    "nesterov": _one("sgd", step_size=0.3, stable=_descent, defaults={"momentum": 0.9, "nesterov": True}),
     "sgd": _one("sgd", step_size=1.0, stable=_descent),
     "noisy_sgd": _one("noisy_sgd", step_size=1.0, defaults={"seed": 0}),
-    "optimistic_gradient_descent": _one("optimistic_gradient_descent", step_size=0.5, stable=_optimistic),
+    "optimistic_gradient_descent": _one("optimistic_gradient_descent", step_size=0.3, stable=_optimistic),
+    "schedule_free_sgd": _one("contrib.schedule_free_sgd", step_size=1.0, proportional=False),
     # every weight by its own gradients
     "adam": _one("adam", 1e-3),
     "adamw": _one("adamw", 1e-3),
@@ -334,40 +345,39 @@ OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "adamaxw": _one("adamaxw", 1e-3),
     "nadam": _one("nadam", 1e-3),
     "nadamw": _one("nadamw", 1e-3),
-    "radam": _one("radam", 1e-3),
+    "radam": _one("radam", 3e-5),
     "amsgrad": _one("amsgrad", 1e-3),
     "adabelief": _one("adabelief", 1e-3),
     "yogi": _one("yogi", 1e-3),
     "adan": _one("adan", 1e-3),
     "optimistic_adam": _one("optimistic_adam", 1e-3),
     "optimistic_adam_v2": _one("optimistic_adam_v2", 1e-3),
-    "rmsprop": _one("rmsprop", 1e-3),
-    "adagrad": _one("adagrad", 1e-2),
-    "adadelta": _one("adadelta", 1.0),
-    "adafactor": _one("adafactor", 1e-2),
+    "rmsprop": _one("rmsprop", 3e-4),
+    "adagrad": _one("adagrad", 3e-3),
+    "adadelta": _one("adadelta", 0.1),
+    "adafactor": _one("adafactor", 3e-3),
     "sm3": _one("sm3", 1e-2),
     "rprop": _one("rprop", 1e-3, proportional=False),
-    "sign": _one("sign_sgd", 1e-3),
-    "sign_sgd": _one("sign_sgd", 1e-3),
-    "signum": _one("signum", 1e-3),
-    "lion": _one("lion", 1e-3),
-    "acprop": _one("contrib.acprop", 1e-3),
+    "sign": _one("sign_sgd", 1e-4),
+    "sign_sgd": _one("sign_sgd", 1e-4),
+    "signum": _one("signum", 3e-4),
+    "lion": _one("lion", 3e-4),
+    "acprop": _one(_acprop, 1e-4),
     "ademamix": _one("contrib.ademamix", 1e-3),
-    "simplified_ademamix": _one("contrib.simplified_ademamix", 1e-3),
+    "simplified_ademamix": _one("contrib.simplified_ademamix", 3e-5),
     "adopt": _one("contrib.adopt", 1e-3),
-    "madgrad": _one("contrib.madgrad", 1e-3, proportional=False),
-    "sophia": _one("contrib.sophia", 1e-3),
+    "madgrad": _one("contrib.madgrad", 1e-4, proportional=False),
+    "sophia": _one("contrib.sophia", 3e-4),
     # every layer by its own norm, or as a matrix
     "lars": _one("lars", 1e-1),
-    "lamb": _one("lamb", 1e-3),
+    "lamb": _one("lamb", 3e-3),
     "novograd": _one("novograd", 1e-3),
-    "fromage": _one("fromage", 1e-2, proportional=False),
-    "muon": _one("contrib.muon", 1e-2, proportional=False, defaults={"muon_weight_dimension_numbers": _muon_matrices}),
+    "fromage": _one("fromage", 1e-3, proportional=False),
+    "muon": _one("contrib.muon", 5e-3, proportional=False, defaults={"muon_weight_dimension_numbers": _muon_matrices}),
     "galore": _one("contrib.galore", 1e-3, defaults={"weight_dimension_numbers": _galore_matrices}),
     # those that find their own rate
     "schedule_free": _one("contrib.schedule_free_adamw", 2.5e-3, proportional=False),
     "schedule_free_adamw": _one("contrib.schedule_free_adamw", 2.5e-3, proportional=False),
-    "schedule_free_sgd": _one("contrib.schedule_free_sgd", 1e-3, proportional=False),
     "prodigy": _one("contrib.prodigy", 1.0, proportional=False),
     "dadapt_adamw": _one("contrib.dadapt_adamw", 1.0, proportional=False),
     "dog": _one("contrib.dog", 1.0, proportional=False),

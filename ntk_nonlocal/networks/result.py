@@ -41,8 +41,8 @@ class TrainingResult:
     """A trained network: ``output`` (H, W, C) after the last step, ``outputs`` at the steps asked for.
 
     ``params`` are the weights of ``output``: where the optimizer is judged by an average of those that it steps from
-    (schedule_free) or by slower ones (lookahead), these; so are ``outputs`` and ``history``. ``optimizer_params`` (which
-    all others have as ``params``) and ``optimizer_state`` are where the optimizer itself stands, as optax has it.
+    (schedule_free) or by slower ones (lookahead), these; so are ``outputs`` and ``history``. ``optimizer_params``, for
+    all others ``params`` too, and ``optimizer_state`` are where the optimizer itself stands, as optax has it.
     ``learning_rate`` is the step size per unit of gradient (None for an optimizer that was handed in, or that has
     none), ``seconds`` counts all parts of a resumed run, compilation included.
     """

@@ -90,6 +90,10 @@ class Run:
             self.entries = list(arrays["history"])
             self.outputs = {int(name.removeprefix("output.")): a for name, a in arrays.items() if name[:7] == "output."}
             self.state = _restored(arrays, self.state)
+        if self.named is not None and not self.rate_in_scales and self.learning_rate != self.named.learning_rate:
+            self.update = as_update(self.named.build(self.learning_rate), self.initial, self.name)
+            if found is None:
+                self.state = self.state._replace(optimizer_state=_own(self.update.init(self.initial)))
         rate = self.learning_rate if self.rate_in_scales else 1.0
         scales = jax.tree.map(
             lambda leaf, factor: jnp.asarray(rate * factor, leaf.dtype), self.initial, self.problem.scales

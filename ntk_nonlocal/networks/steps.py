@@ -73,20 +73,22 @@ def check_memory(network: FlaxNetwork, update: Update, problem: Problem, state: 
         )
 
 
-def _step(network: FlaxNetwork, update: Update, problem: Problem, state: State) -> State:
+def _step(network: FlaxNetwork, update: Update, problem: Problem, state: State, in_loop: bool = False) -> State:
+    """A step. ``in_loop``: optimizers evaluate the loss in loops of their own, which are slow on a CPU."""
     loss = partial(_loss, network, problem)
     value, gradient = jax.value_and_grad(partial(loss, reverse_mode=True))(state.params)
-    updates, optimizer_state = update.step(loss, value, gradient, state.optimizer_state, state.params)
+    inner = partial(loss, in_loop=in_loop)
+    updates, optimizer_state = update.step(inner, value, gradient, state.optimizer_state, state.params)
     params = jax.tree.map(lambda p, u, scale: (p + scale * u).astype(p.dtype), state.params, updates, problem.scales)
     return State(params, optimizer_state, value)
 
 
-def _loss(network: FlaxNetwork, problem: Problem, params: Params, reverse_mode: bool = False) -> Array:
-    output = network.apply(params, problem.network_input, reverse_mode=reverse_mode) - problem.offset
+def _loss(network: FlaxNetwork, problem: Problem, params: Params, **options: bool) -> Array:
+    output = network.apply(params, problem.network_input, **options) - problem.offset
     return 0.5 * jnp.sum((output - problem.target) ** 2)
 
 
-_one_step = jax.jit(_step, static_argnums=(0, 1), donate_argnums=3)
+_one_step = jax.jit(partial(_step, in_loop=True), static_argnums=(0, 1), donate_argnums=3)
 
 
 @partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
