@@ -243,6 +243,22 @@ def _experiment_title(name: str) -> str:
     raise LookupError(f"the experiment {name} has no TITLE")
 
 
+def optimizers() -> str:
+    """Every optimizer by name, and its rate unless another is given."""
+    from ntk_nonlocal.networks import OPTIMIZERS, OptimizerFactory
+
+    lines = ["| name | of optax | unless given |", "| --- | --- | --- |"]
+    for name, one in OPTIMIZERS.items():
+        if not isinstance(one, OptimizerFactory):  # someone's own, not part of the package
+            continue
+        origin = f"`{one.function}`" if isinstance(one.function, str) else f"`{one.function.__name__}`"
+        rates = {"step_size": one.step_size, "learning_rate": one.learning_rate}
+        rates |= {key: value for key, value in one.defaults.items() if not callable(value)}
+        given = ", ".join(f"{key} = {value}" for key, value in rates.items() if value is not None)
+        lines.append(f"| {name} | {origin} | {given} |")
+    return "\n".join(lines)
+
+
 def figure_gallery() -> str:
     """Every picture under figures/ with its command."""
     parts = []
@@ -269,6 +285,7 @@ TABLES: dict[str, Callable[[], str]] = {
         criteria,
         dropped_criteria,
         verdicts,
+        optimizers,
         figure_gallery,
     )
 }

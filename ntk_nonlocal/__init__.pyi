@@ -37,11 +37,23 @@ from .images import (
 )
 from .kernels import nngp_kernel, standard_layer_weights, tangent_kernel, to_stax
 from .linalg import degrees_of_freedom, eigenpairs, nystrom
-from .networks import DivergenceError, describe, empirical_kernel, from_flax, linearize, noise_input, to_flax, train
+from .networks import (
+    OPTIMIZERS,
+    DivergenceError,
+    describe,
+    empirical_kernel,
+    from_flax,
+    linearize,
+    noise_input,
+    parse_optimizer,
+    to_flax,
+    train,
+)
 from .operators import DenseOperator, LinearOperator, ScaledOperator
 from .version import __version__
 
 __all__ = [
+    "OPTIMIZERS",
     "ArchitectureError",
     "Concat",
     "Conv",
@@ -84,6 +96,7 @@ __all__ = [
     "nonlocal_means",
     "nystrom",
     "parse_architecture",
+    "parse_optimizer",
     "psnr",
     "read_photo",
     "ssim",

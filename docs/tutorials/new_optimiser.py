@@ -1,8 +1,8 @@
 """A new optimiser, and what it does to the kernel
 
 Gradient descent leaves the kernel of a wide network where it was, and the theory holds. Adam does not. What about your
-optimiser? Anything from optax can be handed to `train`; this script trains the same network with several and measures
-how far each has turned the tangent kernel.
+optimiser? This script trains the same network with several of optax and one of its own, and measures how far each has
+turned the tangent kernel.
 """
 
 import sys
@@ -57,12 +57,25 @@ measure("before training", network.apply(params, fed), before)
 descent, after = trained_by("gd", step_size=0.5)
 measure("gradient descent", descent.output, after)
 
-# An optimiser of optax brings its own learning rate. Momentum of 0.9 multiplies the step by ten in the long run.
+# The optimisers of optax have names, with their settings behind a colon; `nnl.OPTIMIZERS` lists them, and the command
+# line takes the same words (`ntk-nonlocal compare --optimizer ...`). Any object of optax can be handed in as well. A new
+# one is a function of its settings, put under a name of its own: here the sign of an average of gradients.
+
+
+def signed_momentum(learning_rate=3e-4, decay=0.9):
+    return optax.chain(optax.trace(decay), optax.scale_by_sign(), optax.scale_by_learning_rate(learning_rate))
+
+
+nnl.OPTIMIZERS["signed_momentum"] = signed_momentum
+
+# Momentum of 0.9 multiplies the step by ten in the long run; its step size is relative to the kernel, like that of
+# gradient descent.
 
 optimisers = {
-    "momentum": optax.sgd(descent.learning_rate, momentum=0.9),
+    "momentum": "momentum:step_size=0.5,momentum=0.9",
     "Adam": optax.adam(1e-3),
-    "sign of the gradient": optax.sign_sgd(3e-4),
+    "muon": "muon",
+    "signed momentum": "signed_momentum:decay=0.8",
 }
 for name in sys.argv[3:] or list(optimisers):
     trained, after = trained_by(optimisers[name])
@@ -70,11 +83,12 @@ for name in sys.argv[3:] or list(optimisers):
 
 # Momentum is as linear as gradient descent: for a wide network its limit is a filter of the same fixed kernel
 # (`trajectory(...).momentum`), and what it turns here is a matter of the finite width. Adam rescales every weight's
-# gradient by its own size, which no fixed kernel describes. Wider networks, and more draws of the weights, tell the two
-# apart more clearly: the experiments `kernel-change` and `dynamics` of `ntk-nonlocal reproduce` do that.
+# gradient by its own size, and Muon makes every layer's gradient, as a matrix, orthogonal, which no fixed kernel
+# describes. Wider networks, and more draws of the weights, tell the two apart more clearly: the experiments
+# `kernel-change` and `dynamics` of `ntk-nonlocal reproduce` do that.
 
 with plotting.style():
-    figure = plotting.new_figure(9, 4.2)
+    figure = plotting.new_figure(10.5, 4.2)
     grid = figure.subplots(2, len(results))
     for (top, bottom), (name, found) in zip(grid.T, results.items(), strict=True):
         plotting.show_image(top, found["output"], name, f"{found['psnr']:.2f} dB")

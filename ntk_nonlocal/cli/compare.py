@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ntk_nonlocal.networks import OPTIMIZERS, relative_names
 
 from . import parsing
 
@@ -18,7 +22,7 @@ Adds noise to an image and denoises it in three ways, each from two network inpu
 
   theory   what gradient descent makes of an infinitely wide network, in closed form, from the exact tangent kernel
   gd       a finite network trained by gradient descent ("ntk" parametrisation, same relative step size)
-  adam     the same network trained by Adam ("standard" parametrisation)
+  adam     the same network trained by Adam ("standard" parametrisation), or by the --optimizer of your choice
 
   input: the noisy image itself, or iid noise (the setting of the deep image prior)
 
@@ -38,10 +42,16 @@ examples:
   ntk-nonlocal compare photo.png --crop 96x64 --sigma 15
   ntk-nonlocal compare --arch unet:levels=2 --width 128 --steps 3000 --out unet
   ntk-nonlocal compare --arch vanilla_cnn:kernel_size=7 --width 256
+  ntk-nonlocal compare --optimizer lion:learning_rate=3e-4,b1=0.95
 
 architectures: vanilla_cnn:kernel_size=11  cnn:depth=3,kernel_size=3
   autoencoder:levels=3,kernel_size=3,down=average|stride,up=bilinear|nearest  unet (keys as autoencoder)
-  With levels=L the crop's height and width must be divisible by 2^L."""
+  With levels=L the crop's height and width must be divisible by 2^L.
+
+optimizers, with learning_rate and the settings that they have in optax, such as lion:learning_rate=3e-4,b1=0.95:
+{others}
+  and with step_size, relative to 1 / lambda_max, such as momentum:step_size=0.5,momentum=0.8:
+{relative}"""
 
 # The face in the bundled image, reduced to half its size.
 _EXAMPLE_SIZE, _EXAMPLE_CENTRE = 256, (64, 112)
@@ -53,7 +63,10 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "compare",
         help="trained networks beside their infinite-width limit, on one image",
         description=_DESCRIPTION,
-        epilog=_EXAMPLES,
+        epilog=_EXAMPLES.format(
+            others=_listed(name for name in OPTIMIZERS if name not in relative_names()),
+            relative=_listed(relative_names()),
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
@@ -77,12 +90,21 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         metavar="X",
         help="of gradient descent, relative to 1 / lambda_max (default: 0.5; stable below 2, less for narrow networks)",
     )
-    add("--adam-rate", type=parsing.positive_number(), default=1e-3, metavar="X", help="learning rate (default: 0.001)")
+    add(
+        "--optimizer",
+        type=parsing.optimizer,
+        metavar="NAME[:key=value,...]",
+        help="what trains the other network (default: adam, at its learning rate of 0.001)",
+    )
     add("--noise-scale", type=parsing.positive_number(), default=0.3, metavar="X", help="of the noise (default: 0.3)")
     add("--seed", type=parsing.whole_number(0), default=0, metavar="N", help="of noise and weights (default: 0)")
     add("--json", action="store_true", help="print the content of result.json, and its folder, instead of the table")
     add("--out", type=Path, default=Path("ntk-nonlocal-compare"), metavar="DIR", help="(default: ntk-nonlocal-compare)")
     return parser
+
+
+def _listed(names: Iterable[str]) -> str:
+    return textwrap.fill(" ".join(names), 110, initial_indent="  ", subsequent_indent="  ")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -98,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
         width=args.width,
         steps=args.steps,
         step_size=args.step_size,
-        adam_rate=args.adam_rate,
+        optimizer=str(args.optimizer or "adam"),
         noise_scale=args.noise_scale,
         seed=args.seed,
     )
@@ -151,7 +173,7 @@ def _print_table(comparison: Comparison, folder: Path) -> None:
     for index, heading in enumerate(headings):
         table.add_column(heading, justify="left" if index < 2 else "right")
     for name, results in facts["inputs"].items():
-        for method in ("theory", "gd", "adam"):
+        for method in ("theory", *facts["trained"]):
             one = results[method]
             seconds = one["seconds"] + (results["kernel"]["seconds"] if method == "theory" else 0)
             distance = f"{one['distance_to_theory'][-1]:.3f}" if "distance_to_theory" in one else ""

@@ -28,6 +28,7 @@ class PrintCompletion(argparse.Action):
         import shtab
 
         from ntk_nonlocal.architecture import NAMED
+        from ntk_nonlocal.networks import OPTIMIZERS
         from ntk_nonlocal.reproduce import MODULES
 
         for command in subcommands(parser).values():
@@ -36,6 +37,8 @@ class PrintCompletion(argparse.Action):
                     action.complete = shtab.DIRECTORY if action.dest in _FOLDERS else shtab.FILE  # type: ignore[attr-defined]
                 elif action.dest == "arch":
                     action.choices = list(NAMED)
+                elif action.dest == "optimizer":
+                    action.choices = list(OPTIMIZERS)
                 elif action.dest == "name":
                     action.choices = ["all", *MODULES]
         print(shtab.complete(parser, shell=str(values)))

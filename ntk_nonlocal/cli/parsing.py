@@ -11,6 +11,7 @@ from typing import Any, NoReturn, TypeVar
 
 from ntk_nonlocal.architecture import Serial, parse_architecture
 from ntk_nonlocal.checks import nearest
+from ntk_nonlocal.networks import NamedOptimizer, parse_optimizer
 
 from .completion import subcommands
 
@@ -139,12 +140,17 @@ def _architecture(text: str) -> Serial:
     return parse_architecture(text)
 
 
+def _optimizer(text: str) -> NamedOptimizer:
+    return parse_optimizer(text)
+
+
 path = _checked(_path)
 sigma = _checked(_sigma)  # 8-bit units in, [0, 1] out
 sigma_or_auto = _checked(_sigma_or_auto)
 size = _checked(_size)
 position = _checked(_position)
 architecture = _checked(_architecture)
+optimizer = _checked(_optimizer)
 
 
 def output_folder(path: Path) -> Path:

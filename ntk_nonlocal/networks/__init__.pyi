@@ -5,11 +5,13 @@ from .finite import FlaxNetwork, Parameterization, Params, Place, flax_rule, par
 from .from_flax import from_flax
 from .inputs import noise_input
 from .linearized import LinearizedNetwork, linearize
+from .optimizers import OPTIMIZERS, NamedOptimizer, OptimizerFactory, parse_optimizer, relative_names
 from .result import DivergenceError, History, TrainingResult
 from .training import train
 from .weights import WeightChange, weight_change
 
 __all__ = [
+    "OPTIMIZERS",
     "CheckpointError",
     "Description",
     "DivergenceError",
@@ -17,6 +19,8 @@ __all__ = [
     "FlaxNetwork",
     "History",
     "LinearizedNetwork",
+    "NamedOptimizer",
+    "OptimizerFactory",
     "Parameterization",
     "Params",
     "Place",
@@ -30,6 +34,8 @@ __all__ = [
     "linearize",
     "noise_input",
     "parameters_at",
+    "parse_optimizer",
+    "relative_names",
     "to_flax",
     "train",
     "weight_change",

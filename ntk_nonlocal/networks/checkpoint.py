@@ -17,6 +17,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -87,6 +89,17 @@ def load(folder: Path, settings: dict[str, Any]) -> tuple[int, Arrays, dict[str,
     return None
 
 
+def named_arrays(tree: Any) -> Arrays:
+    """The leaves of a tree as arrays named by their path, random keys as numbers."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {f"state{jax.tree_util.keystr(path)}": np.asarray(_numbers(leaf)) for path, leaf in leaves}
+
+
+def _numbers(leaf: Any) -> Any:
+    is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return jax.random.key_data(leaf) if is_key else leaf
+
+
 def digest(arrays: Arrays) -> str:
     """SHA-256 of the arrays' names, types, shapes and bytes."""
     total = hashlib.sha256()
@@ -110,13 +123,21 @@ def _restore(path: Path) -> Arrays:
 
 
 def _check_settings(path: Path, found: dict[str, Any], settings: dict[str, Any]) -> None:
-    expected = json.loads(json.dumps(settings))
-    for name in sorted(expected | found):
+    expected, found = _flat(json.loads(json.dumps(settings))), _flat(found)
+    for name in expected | found:
         if expected.get(name) != found.get(name):
             raise CheckpointError(
                 f"{path} belongs to a run with {name} = {found.get(name)!r}, not {expected.get(name)!r}; "
                 "remove it, or give this run a folder of its own"
             )
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings within settings as ``outer.inner``."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        found |= {f"{name}.{key}": one for key, one in value.items()} if isinstance(value, dict) else {name: value}
+    return found
 
 
 def _warn_damaged(path: Path, problem: Exception) -> None:

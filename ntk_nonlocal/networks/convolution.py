@@ -27,6 +27,7 @@ def convolve(
     stride: int = 1,
     depthwise: bool = False,
     reverse_mode: bool = False,
+    in_loop: bool = False,
 ) -> Array:
     """The convolution of an image, (H, W, C) with (k, k, C, D) -> (H, W, D), k odd, at every ``stride``-th pixel.
 
@@ -38,12 +39,15 @@ def convolve(
       depthwise: every channel by itself, the kernel (k, k, 1, C).
       stride: of the rows and columns that are kept, the first one among them.
       reverse_mode: ``jax.jvp`` and what is built on it are given up for a faster gradient on the CPU.
+      in_loop: for the body of a compiled loop or branch on a CPU, where XLA's own convolutions are slow.
     """
     reach = dilation * (kernel.shape[0] // 2)
     if padding == "circular":
         x, reach = jnp.pad(x, ((reach, reach), (reach, reach), (0, 0)), mode="wrap"), 0
     if reverse_mode and dilation == stride == 1 and not depthwise:
         return _reversible(x, kernel, reach)
+    if in_loop and not depthwise:
+        return _products(x, kernel, reach, dilation, stride)
     return _plain(x, kernel, reach, dilation, stride, x.shape[-1] if depthwise else 1)
 
 
@@ -58,6 +62,18 @@ def _plain(x: Array, kernel: Array, padded: int, dilation: int = 1, stride: int 
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=groups,
     )[0]
+
+
+def _products(x: Array, kernel: Array, padded: int, dilation: int, stride: int) -> Array:
+    """The same as matrix products, one for every row of the filter."""
+    size = kernel.shape[0]
+    x = jnp.pad(x, ((padded, padded), (padded, padded), (0, 0)))
+    height, width = (length - dilation * (size - 1) for length in x.shape[:2])
+    starts = range(0, dilation * size, dilation)
+    beside = jnp.concatenate([x[:, start : start + width : stride] for start in starts], axis=-1)
+    rows = [beside[start : start + height : stride] for start in starts]
+    found: list[Array] = [row @ filters.reshape(-1, kernel.shape[3]) for row, filters in zip(rows, kernel, strict=True)]
+    return sum(found[1:], found[0])
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))

@@ -117,7 +117,12 @@ class FlaxNetwork:
         return params | {START: jax.tree.map(jnp.copy, params)} if self.centered else params
 
     def apply(
-        self, params: Params, network_input: Float[ArrayLike, "H W C"], *, reverse_mode: bool = False
+        self,
+        params: Params,
+        network_input: Float[ArrayLike, "H W C"],
+        *,
+        reverse_mode: bool = False,
+        in_loop: bool = False,
     ) -> Float[Array, "h w {self.out_channels}"]:
         """The network's output, (H, W, C) -> (H, W, out_channels).
 
@@ -126,12 +131,13 @@ class FlaxNetwork:
           network_input: the image that the network is fed.
           reverse_mode: on a CPU ``jax.grad`` and ``jax.vjp`` take the gradient with respect to the weights faster
             (``networks.convolution``); JAX then refuses its forward mode (``jax.jvp``, ``jax.jacfwd``).
+          in_loop: inside a compiled loop or branch on a CPU (``jax.lax.while_loop``, ``cond``) it is faster.
 
         Raises:
           ValueError: an input that is not a finite image or does not fit, or parameters of another network.
         """
         network, trained = self.plain(params)
-        out: Array = network._call(_apply, trained, network_input, bool(reverse_mode))
+        out: Array = network._call(_apply, trained, network_input, bool(reverse_mode), bool(in_loop))
         if not self.centered:
             return out
         return out - lax.stop_gradient(network.apply(params[START], network_input))
@@ -298,6 +304,7 @@ class Place:
     network: FlaxNetwork
     position: Path
     reverse_mode: bool = False  # see FlaxNetwork.apply
+    in_loop: bool = False
 
     def inside(self, layer: Layer) -> list[tuple[Layer, Place]]:
         """The layers that a container at this place is made of, with their places."""
@@ -387,6 +394,7 @@ class _Conv(nn.Module):
             stride=self.conv.stride,
             depthwise=self.conv.depthwise,
             reverse_mode=self.place.reverse_mode,
+            in_loop=self.place.in_loop,
         )
         return y + self._scaled("bias", (channels,), self.conv.bias_std, x) if self.conv.bias_std > 0 else y
 
@@ -485,13 +493,13 @@ def _(layer: Upsample, place: Place) -> Rule:
 # --- the network as compiled functions -------------------------------------------------------------------------------
 
 
-def _module(network: FlaxNetwork, reverse_mode: bool = False) -> _Container:
-    return _Container(network.architecture, Place(network, Path(), reverse_mode))
+def _module(network: FlaxNetwork, reverse_mode: bool = False, in_loop: bool = False) -> _Container:
+    return _Container(network.architecture, Place(network, Path(), reverse_mode, in_loop))
 
 
-@partial(jax.jit, static_argnums=(0, 3))
-def _apply(network: FlaxNetwork, params: Params, x: Array, reverse_mode: bool) -> Any:
-    return _module(network, reverse_mode).apply({"params": params}, x)
+@partial(jax.jit, static_argnums=(0, 3, 4))
+def _apply(network: FlaxNetwork, params: Params, x: Array, reverse_mode: bool, in_loop: bool) -> Any:
+    return _module(network, reverse_mode, in_loop).apply({"params": params}, x)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -49,14 +49,16 @@ class LinearizedNetwork(FlaxNetwork):
         check_params(self.network, self.point, self.check_input(network_input))
         return jax.tree.map(jnp.copy, self.point)  # type: ignore[no-any-return]
 
-    def apply(self, params: Params, network_input: ArrayLike, *, reverse_mode: bool = False) -> Array:
-        """f(p0) + J (p - p0), (H, W, C) -> (H, W, out_channels); ``reverse_mode`` changes nothing here.
+    def apply(
+        self, params: Params, network_input: ArrayLike, *, reverse_mode: bool = False, in_loop: bool = False
+    ) -> Array:
+        """f(p0) + J (p - p0), (H, W, C) -> (H, W, out_channels); ``reverse_mode`` changes nothing.
 
         Raises:
           ValueError: an input that is not a finite image or does not fit, or parameters of another network.
         """
         x = self.check_input(network_input)
-        out, moved = self._expanded(lambda p: self.network.apply(p, x), params)
+        out, moved = self._expanded(lambda p: self.network.apply(p, x, in_loop=in_loop), params)
         return out + moved if self.start is None else out - self.network.apply(self.start, x) + moved
 
     def pre_activations(self, params: Params, network_input: ArrayLike) -> Array:

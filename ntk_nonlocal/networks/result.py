@@ -40,14 +40,19 @@ class History:
 class TrainingResult:
     """A trained network: ``output`` (H, W, C) after the last step, ``outputs`` at the steps asked for.
 
-    ``learning_rate`` is the step size per unit of gradient (None for an optimiser that was handed in), ``seconds``
-    counts all parts of a resumed run, compilation included.
+    ``params`` are the weights of ``output``: where the optimizer is judged by an average of those that it steps from
+    (schedule_free) or by slower ones (lookahead), these; so are ``outputs`` and ``history``. ``optimizer_params``, for
+    all others ``params`` too, and ``optimizer_state`` are where the optimizer itself stands, as optax has it.
+    ``learning_rate`` is the step size per unit of gradient (None for an optimizer that was handed in, or that has
+    none), ``seconds`` counts all parts of a resumed run, compilation included.
     """
 
     output: FloatArray
     outputs: dict[int, FloatArray]
     params: Params
     initial_params: Params
+    optimizer_params: Params
+    optimizer_state: Any
     history: History
     learning_rate: float | None
     seconds: float

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import Array, lax
 
 from ntk_nonlocal.memory import available_memory
 
 from .finite import FlaxNetwork, Params
+from .updates import Update
 
 # What a step takes over what XLA says beforehand: its convolutions allocate for themselves (measured: 1.04 to 1.23).
 _BESIDE_XLA = 1.25
@@ -40,19 +40,17 @@ class Problem(NamedTuple):
     offset: Array
 
 
-def advance(
-    network: FlaxNetwork, optimizer: optax.GradientTransformation, problem: Problem, state: State, count: int
-) -> State:
+def advance(network: FlaxNetwork, update: Update, problem: Problem, state: State, count: int) -> State:
     """``count`` steps on from ``state``, whose arrays are given up."""
     if next(iter(problem.target.devices())).platform == "cpu":
         for _ in range(count):
-            state = _one_step(network, optimizer, problem, state)
+            state = _one_step(network, update, problem, state)
     else:
-        state = _many_steps(network, optimizer, problem, state, jnp.int32(count))
+        state = _many_steps(network, update, problem, state, jnp.int32(count))
     return state
 
 
-def check_memory(network: FlaxNetwork, optimizer: optax.GradientTransformation, problem: Problem, state: State) -> None:
+def check_memory(network: FlaxNetwork, update: Update, problem: Problem, state: State) -> None:
     """Refuses a step that does not fit into the memory, before any of it is allocated.
 
     Raises:
@@ -64,7 +62,7 @@ def check_memory(network: FlaxNetwork, optimizer: optax.GradientTransformation, 
     # what all layers hold at full resolution, eight times: clearly enough, and nothing to compile
     if free is None or 8 * pixels * channels * problem.target.dtype.itemsize <= free:
         return
-    compiled = _one_step.lower(network, optimizer, problem, state).compile()
+    compiled = _one_step.lower(network, update, problem, state).compile()
     statistics = compiled.memory_analysis()
     needed = 0 if statistics is None else int(_BESIDE_XLA * statistics.temp_size_in_bytes)
     if needed > free:
@@ -75,23 +73,25 @@ def check_memory(network: FlaxNetwork, optimizer: optax.GradientTransformation, 
         )
 
 
-def _step(network: FlaxNetwork, optimizer: optax.GradientTransformation, problem: Problem, state: State) -> State:
-    def loss(params: Params) -> Array:
-        output = network.apply(params, problem.network_input, reverse_mode=True) - problem.offset
-        return 0.5 * jnp.sum((output - problem.target) ** 2)
-
-    value, gradient = jax.value_and_grad(loss)(state.params)
-    updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, state.params)
-    params = jax.tree.map(lambda p, u, scale: p + scale * u, state.params, updates, problem.scales)
+def _step(network: FlaxNetwork, update: Update, problem: Problem, state: State, in_loop: bool = False) -> State:
+    """A step. ``in_loop``: optimizers evaluate the loss in loops of their own, which are slow on a CPU."""
+    loss = partial(_loss, network, problem)
+    value, gradient = jax.value_and_grad(partial(loss, reverse_mode=True))(state.params)
+    inner = partial(loss, in_loop=in_loop)
+    updates, optimizer_state = update.step(inner, value, gradient, state.optimizer_state, state.params)
+    params = jax.tree.map(lambda p, u, scale: (p + scale * u).astype(p.dtype), state.params, updates, problem.scales)
     return State(params, optimizer_state, value)
 
 
-_one_step = jax.jit(_step, static_argnums=(0, 1), donate_argnums=3)
+def _loss(network: FlaxNetwork, problem: Problem, params: Params, **options: bool) -> Array:
+    output = network.apply(params, problem.network_input, **options) - problem.offset
+    return 0.5 * jnp.sum((output - problem.target) ** 2)
+
+
+_one_step = jax.jit(partial(_step, in_loop=True), static_argnums=(0, 1), donate_argnums=3)
 
 
 @partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
-def _many_steps(
-    network: FlaxNetwork, optimizer: optax.GradientTransformation, problem: Problem, state: State, count: Array
-) -> State:
-    result: State = lax.fori_loop(0, count, lambda _, inner: _step(network, optimizer, problem, inner), state)
+def _many_steps(network: FlaxNetwork, update: Update, problem: Problem, state: State, count: Array) -> State:
+    result: State = lax.fori_loop(0, count, lambda _, inner: _step(network, update, problem, inner), state)
     return result

@@ -3,7 +3,8 @@
 For both network inputs, the noisy image and iid noise: the exact tangent kernel and the trajectory of gradient descent
 that it predicts (Tachella, Tang and Davies 2021, the twicing iteration), a finite network trained by gradient descent
 in the "ntk" parametrisation with the same step size relative to 1 / lambda_max, and the same function trained by Adam
-in the "standard" parametrisation. All three start from the same output, that of the finite network as it was drawn.
+(or another optimizer) in the "standard" parametrisation. All three start from the same output, that of the finite
+network as it was drawn.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from ntk_nonlocal.dynamics import trajectory
 from ntk_nonlocal.images import add_noise, as_image, check_sigma, psnr
 from ntk_nonlocal.kernels import tangent_kernel
 from ntk_nonlocal.linalg import check_step_size, eigenpairs, leading_eigenvectors
-from ntk_nonlocal.networks import FlaxNetwork, Params, noise_input, to_flax, train
+from ntk_nonlocal.networks import FlaxNetwork, NamedOptimizer, Params, noise_input, parse_optimizer, to_flax, train
 from ntk_nonlocal.operators import DenseOperator, LinearOperator
 from ntk_nonlocal.results import environment, plain, write_arrays, write_json
 
-from .compare_figures import DRAWINGS, INPUTS
+from .compare_figures import DESCENT, DRAWINGS, INPUTS, method_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,10 +52,11 @@ class CompareSettings:
       architecture: the network's description.
       sigma: standard deviation of the noise that is added, on the [0, 1] scale.
       width: channels of the finite networks.
-      steps: training steps of gradient descent and of Adam.
+      steps: training steps of both networks.
       step_size: of gradient descent, relative to 1 / lambda_max of the network's own kernel; the theory's is relative
         to that of the exact one. Below 2.
-      adam_rate: Adam's learning rate.
+      optimizer: of the other network, by its name and with its settings (``parse_optimizer``); no gradient descent
+        without momentum, which is there already.
       noise_channels, noise_scale: channels and standard deviation of the iid noise input.
       seed: of the image's noise; the noise input takes seed + 1, the networks' parameters seed.
     """
@@ -64,7 +66,7 @@ class CompareSettings:
     width: int = 64
     steps: int = 1000
     step_size: float = 0.5
-    adam_rate: float = 1e-3
+    optimizer: str = "adam"
     noise_channels: int = 32
     noise_scale: float = 0.3
     seed: int = 0
@@ -80,9 +82,10 @@ class CompareSettings:
         ):
             if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _LONGEST:
                 raise ValueError(f"{name} must be an integer in {least}..{_LONGEST}, got {value!r}")
-        for name, number in (("adam_rate", self.adam_rate), ("noise_scale", self.noise_scale)):
-            if not 0 < number < float("inf"):
-                raise ValueError(f"{name} must be a finite number above 0, got {number!r}")
+        if parse_optimizer(self.optimizer).name == DESCENT:
+            raise ValueError(f"{DESCENT} is compared in any case; choose another optimizer beside it")
+        if not 0 < self.noise_scale < float("inf"):
+            raise ValueError(f"noise_scale must be a finite number above 0, got {self.noise_scale!r}")
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -122,6 +125,7 @@ class Comparison:
             "settings": settings.as_dict(),
             "image_shape": clean.shape,
             "noisy_psnr": psnr(noisy, clean),
+            "trained": [DESCENT, parse_optimizer(settings.optimizer).name],
             "inputs": {},
         }
 
@@ -132,8 +136,8 @@ class Comparison:
             label = "noisy image" if name == "image" else "iid noise"
             yield f"exact kernel, input {label}", 8.0, one.kernel
             yield f"theory, input {label}", 4.0, one.theory
-            yield f"gradient descent, input {label}", 20.0, one.gradient_descent
-            yield f"Adam, input {label}", 22.0, one.adam
+            for method, training in zip(self.facts["trained"], (one.gradient_descent, one.other), strict=True):
+                yield f"{method_name(method)}, input {label}", 20.0, training
         yield "environment", 0.1, self._finish
 
     def save(self, folder: Path) -> None:
@@ -230,14 +234,15 @@ class _OneInput:
         self.op = None
 
     def gradient_descent(self, progress: Progress) -> None:
-        self._train("gd", "ntk", progress, optimizer="gd", step_size=self.settings.step_size)
+        self._train("ntk", progress, NamedOptimizer(DESCENT, step_size=self.settings.step_size))
 
-    def adam(self, progress: Progress) -> None:
-        self._train("adam", "standard", progress, optimizer="adam", learning_rate=self.settings.adam_rate)
+    def other(self, progress: Progress) -> None:
+        self._train("standard", progress, parse_optimizer(self.settings.optimizer))
 
     def _train(
-        self, method: str, parameterization: Literal["ntk", "standard"], progress: Progress, **options: Any
+        self, parameterization: Literal["ntk", "standard"], progress: Progress, optimizer: NamedOptimizer
     ) -> None:
+        method = optimizer.name
         network, params, total = self._network(parameterization), self._params(parameterization), self.settings.steps
         steps = logarithmic_steps(total)
         result = train(
@@ -249,7 +254,7 @@ class _OneInput:
             keep_outputs=steps,
             record_every=max(1, total // 50),
             progress=lambda done, of, loss: progress(done / of),
-            **options,
+            optimizer=optimizer,
         )
         values = [psnr(_bounded(result.outputs[step]), self.clean) for step in steps]
         distances = [
@@ -258,7 +263,7 @@ class _OneInput:
         ]
         self._store(f"{method}.output", result.output)
         if network.last_nonlinearity is not None:
-            if method == "gd":
+            if method == DESCENT:
                 self._store_features("initial", network, result.initial_params)
             self._store_features(method, network, result.params)
         change = result.history.weight_change
@@ -317,7 +322,7 @@ def _curve(steps: list[int], values: list[float], total: int) -> dict[str, Any]:
 
 
 def _bounded(output: NDArray[Any]) -> NDArray[Any]:
-    """Within what counts as an image: Adam may overshoot far on its first steps."""
+    """Within what counts as an image: some optimizers, Adam among them, may overshoot far on their first steps."""
     return np.asarray(np.clip(output, -10, 10))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,7 +24,13 @@ Arrays = dict[str, NDArray[Any]]
 # what a network is fed, in the order of the figures
 INPUTS: tuple[Literal["image", "noise"], ...] = ("image", "noise")
 INPUT_NAMES = {"image": "input: noisy image", "noise": "input: iid noise"}
-METHOD_NAMES = {"theory": "theory (infinite width)", "gd": "gradient descent", "adam": "Adam"}
+DESCENT = "gd"
+_METHOD_NAMES = {"theory": "theory (infinite width)", DESCENT: "gradient descent", "adam": "Adam"}
+
+
+def method_name(method: str) -> str:
+    """What figures call the theory or an optimizer."""
+    return _METHOD_NAMES.get(method, method)
 
 
 def draw_comparison(folder: str | os.PathLike[str]) -> tuple[Path, ...]:
@@ -54,8 +61,8 @@ def outputs_figure(facts: Facts, arrays: Arrays) -> Figure:
     plotting.show_image(axes[1, 0], arrays["noisy"], noisy, f"{facts['noisy_psnr']:.2f} dB")
     for row, name in enumerate(INPUTS):
         results = facts["inputs"][name]
-        for column, method in enumerate(METHOD_NAMES, start=1):
-            title = METHOD_NAMES[method] if row == 0 else ""
+        for column, method in enumerate(("theory", *_trained(facts)), start=1):
+            title = method_name(method) if row == 0 else ""
             below = f"{results[method]['psnr_at_end']:.2f} dB after {total} steps"
             plotting.show_image(axes[row, column], arrays[f"{name}.{method}.output"], title, below)
         best = results["theory"]
@@ -67,18 +74,20 @@ def outputs_figure(facts: Facts, arrays: Arrays) -> Figure:
 
 
 def psnr_figure(facts: Facts, arrays: Arrays) -> Figure:
-    """PSNR against steps: the theory over the networks trained by gradient descent and by Adam."""
+    """PSNR against steps: the theory over the trained networks."""
     settings = facts["settings"]
     total = settings["steps"]
     figure = plotting.new_figure(9.0, 3.4)
     axes = figure.subplots(1, 2, sharey=True)
     for one, name in zip(axes, INPUTS, strict=True):
         results = facts["inputs"][name]
-        _network_curve(one, results["adam"], f"Adam, width {settings['width']}", plotting.RED, "^")
-        _network_curve(one, results["gd"], f"gradient descent, width {settings['width']}", plotting.BLUE, "o")
+        looks = zip(_trained(facts), (plotting.BLUE, plotting.RED), "o^", strict=True)
+        for method, colour, marker in reversed(list(looks)):
+            label = f"{method_name(method)}, width {settings['width']}"
+            _network_curve(one, results[method], label, colour, marker)
         steps, values = np.asarray(results["theory"]["steps"]), np.asarray(results["theory"]["psnr"])
         within = steps <= total
-        one.plot(steps[within], values[within], color=plotting.BLACK, label=METHOD_NAMES["theory"], zorder=3)
+        one.plot(steps[within], values[within], color=plotting.BLACK, label=method_name("theory"), zorder=3)
         beyond = steps >= total
         one.plot(
             steps[beyond], values[beyond], color=plotting.BLACK, linestyle="--", label="theory, beyond the training"
@@ -118,9 +127,7 @@ def eigenvectors_figure(facts: Facts, arrays: Arrays) -> Figure:
     stages = {
         "kernel": "exact kernel",
         "initial": "network\nbefore training",
-        "gd": "after gradient\ndescent",
-        "adam": "after Adam",
-    }
+    } | {method: "\n".join(textwrap.wrap(f"after {method_name(method)}", 16)) for method in _trained(facts)}
     stages = {stage: text for stage, text in stages.items() if f"{INPUTS[0]}.{stage}.eigenvectors" in arrays}
     count = max(arrays[f"{INPUTS[0]}.{stage}.eigenvectors"].shape[2] for stage in stages)
     figure = plotting.new_figure(2 * (1.5 * count + 0.5), 1.55 * len(stages) + 0.6)
@@ -140,6 +147,11 @@ def eigenvectors_figure(facts: Facts, arrays: Arrays) -> Figure:
             if name == INPUTS[0]:
                 plotting.label_row(line[0], text)
     return figure
+
+
+def _trained(facts: Facts) -> list[str]:
+    """The optimizers of both networks; results from before there was a choice do not say so."""
+    return list(facts.get("trained", (DESCENT, "adam")))
 
 
 def _network_curve(axes: Axes, result: Facts, label: str, colour: str, marker: str) -> None:

@@ -89,7 +89,10 @@ def test_compare_writes_results_and_figures_and_prints_a_table(
         (["--width", "0"], "must be an integer in 1..4096, got '0'"),
         (["--steps", "many"], "must be an integer in 1..1000000, got 'many'"),
         (["--step-size", "2"], "at most 1.999, got '2'"),
-        (["--adam-rate", "inf"], "must be a number above 0, got 'inf'"),
+        (["--optimizer", "lino"], "unknown optimizer 'lino', did you mean 'lion'?"),
+        (["--optimizer", "lion:learning_rate=inf"], "learning_rate must be a number, got 'inf'"),
+        (["--optimizer", "lion:rate=1"], "lion has no 'rate'"),
+        (["--optimizer", "gd"], "gd is compared in any case"),
         (["--seed", "-1"], "must be an integer in 0..1000000"),
         (["--out", "text.png"], "cannot write into text.png"),
         (["--out", "text.png/deeper"], "cannot write into text.png/deeper"),
@@ -143,7 +146,7 @@ def test_an_interrupt_keeps_the_finished_stages(
 
 
 def test_a_run_that_diverges_says_what_to_do(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert _compare("--adam-rate", "1e30", "--out", tmp_path) == 2
+    assert _compare("--optimizer", "adam:learning_rate=1e30", "--out", tmp_path) == 2
     err = capfd.readouterr().err
     assert "choose a smaller learning rate" in err and "Traceback" not in err
 

@@ -34,7 +34,7 @@ BAD: dict[tuple[str, str], st.SearchStrategy[str]] = {
     ("compare", "width"): NO_INTEGER,
     ("compare", "steps"): NO_INTEGER,
     ("compare", "step_size"): st.one_of(NO_NUMBER, st.just("2")),
-    ("compare", "adam_rate"): NO_NUMBER,
+    ("compare", "optimizer"): st.one_of(NO_WORD, NO_NUMBER.map("adam:learning_rate={}".format)),
     ("compare", "noise_scale"): NO_NUMBER,
     ("compare", "seed"): NO_INTEGER.filter(lambda text: text != "0"),
     ("compare", "out"): st.sampled_from(["text.png", "text.png/deeper", "\0"]),

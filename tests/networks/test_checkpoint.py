@@ -62,7 +62,7 @@ def test_a_finished_run_is_read_back(tmp_path):
 @pytest.mark.parametrize(
     ("other", "named"),
     [
-        ({"seed": 1}, "initial_params"),
+        ({"seed": 1}, "seed"),
         ({"learning_rate": 0.1}, "learning_rate"),
         ({"steps": 31}, "steps"),
         ({"clean": None}, "data"),

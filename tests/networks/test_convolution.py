@@ -29,7 +29,7 @@ SHAPES = [
 @pytest.mark.parametrize("height, width, channels, outputs, size", SHAPES)
 @pytest.mark.parametrize("padding", ["zero", "circular"])
 @pytest.mark.usefixtures("x64")
-def test_both_ways_give_the_same_gradients(
+def test_all_ways_give_the_same_gradients(
     height: int, width: int, channels: int, outputs: int, size: int, padding: str
 ) -> None:
     if padding == "circular" and size // 2 > min(height, width):
@@ -38,13 +38,24 @@ def test_both_ways_give_the_same_gradients(
     x, kernel = draw(size=(height, width, channels)), draw(size=(size, size, channels, outputs))
     target = draw(size=(height, width, outputs))
     found = []
-    for reverse_mode in (False, True):
-        out, pullback = jax.vjp(
-            lambda x, kernel, mode=reverse_mode: convolve(x, kernel, padding, reverse_mode=mode), x, kernel
-        )
+    for options in ({}, {"reverse_mode": True}, {"in_loop": True}):
+        out, pullback = jax.vjp(lambda x, kernel, o=options: convolve(x, kernel, padding, **o), x, kernel)
         found.append((out, *pullback(jnp.asarray(target))))
-    for one, other in zip(*found, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+    for plain, *others in zip(*found, strict=True):
+        for other in others:
+            np.testing.assert_allclose(plain, other, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("dilation", "stride"), [(2, 1), (1, 2), (2, 3)])
+@pytest.mark.parametrize("padding", ["zero", "circular"])
+@pytest.mark.usefixtures("x64")
+def test_matrix_products_are_the_convolution(dilation: int, stride: int, padding: str) -> None:
+    draw = np.random.default_rng(0).normal
+    x, kernel = draw(size=(12, 9, 2)), draw(size=(3, 3, 2, 4))
+    plain, products = (
+        convolve(x, kernel, padding, dilation=dilation, stride=stride, in_loop=in_loop) for in_loop in (False, True)
+    )
+    np.testing.assert_allclose(plain, products, rtol=1e-12, atol=1e-12)
 
 
 def network(architecture: nnl.Layer) -> tuple[Any, Any, np.ndarray]:

@@ -122,7 +122,8 @@ def test_steps_rise_from_one_to_the_last(total: int) -> None:
         ({"width": 0}, "width must be an integer"),
         ({"steps": 1.5}, "steps must be an integer"),
         ({"step_size": 2.0}, "step_size"),
-        ({"adam_rate": float("inf")}, "adam_rate must be a finite number"),
+        ({"optimizer": "adam:learning_rate=0"}, "learning_rate must be a positive number"),
+        ({"optimizer": "gd"}, "gd is compared in any case; choose another"),
         ({"seed": -1}, "seed must be an integer"),
     ],
 )

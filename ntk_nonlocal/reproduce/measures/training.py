@@ -28,12 +28,12 @@ _CHECKPOINT_EVERY = 500
 
 @dataclass(frozen=True)
 class Training:
-    """A training: gradient descent with ``step_size`` relative to 1 / lambda_max, or Adam with ``learning_rate``."""
+    """A training by any named optimizer: gradient descent with ``step_size``, others with ``learning_rate``."""
 
     picture: Picture
     architecture: str
     input: Literal["image", "noise"]
-    optimizer: Literal["gd", "adam"]
+    optimizer: str
     width: int
     steps: int
     seed: int = 0
@@ -96,7 +96,7 @@ def training(settings: Training, workspace: Workspace) -> Arrays:
             "learning_rate": np.asarray(np.nan),
         }
     history = result.history
-    assert history.psnr is not None and result.learning_rate is not None
+    assert history.psnr is not None
     shown = {"output": result.output.astype(np.float16)} if settings.keep_output else {}
     return shown | {
         "steps": history.steps,
@@ -105,7 +105,7 @@ def training(settings: Training, workspace: Workspace) -> Arrays:
         "hidden_l2": history.weight_change.hidden_l2.astype(np.float32),
         "hidden_linf": history.weight_change.hidden_linf.astype(np.float32),
         "parameters": np.asarray(sum(leaf.size for leaf in jax.tree.leaves(result.params))),
-        "learning_rate": np.asarray(result.learning_rate),
+        "learning_rate": np.asarray(np.nan if result.learning_rate is None else result.learning_rate),
     }
 
 
