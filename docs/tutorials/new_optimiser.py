@@ -58,8 +58,8 @@ descent, after = trained_by("gd", step_size=0.5)
 measure("gradient descent", descent.output, after)
 
 # The optimisers of optax have names, with their settings behind a colon; `nnl.OPTIMIZERS` lists them, and the command
-# line takes the same words (`ntk-nonlocal compare --optimizer ...`). Any object of optax can be handed in as well. A new
-# one is a function of its settings, put under a name of its own: here the sign of an average of gradients.
+# line takes the same words (`ntk-nonlocal compare --optimizer ...`). Any object of optax can be handed in as well. A
+# new one is a function of its settings, put under a name of its own: here the sign of an average of gradients.
 
 
 def signed_momentum(learning_rate=3e-4, decay=0.9):
