@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import ntk_nonlocal as nnl
+from ntk_nonlocal.networks import convolution
 from ntk_nonlocal.networks.convolution import convolve
 
 SHAPES = [
@@ -24,6 +25,12 @@ SHAPES = [
     (1, 9, 2, 2, 7),
     (9, 9, 1, 8, 11),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _by_rows_at_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convolution, "_MANY_PIXELS", 0)
+    monkeypatch.setattr(convolution, "_MANY_PRODUCTS", 0)
 
 
 @pytest.mark.parametrize("height, width, channels, outputs, size", SHAPES)
