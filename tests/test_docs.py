@@ -70,12 +70,9 @@ def test_what_pages_ask_for_is_filled_in() -> None:
 def test_the_claims_page_has_the_claims_of_the_package() -> None:
     from ntk_nonlocal.reproduce.published import CLAIMS
 
-    items = re.findall(r"(?m)^\d\. .*(?:\n   .*)*", TEXTS["claims.md"])
-    assert len(items) == len(CLAIMS)
+    page = hooks.fill(TEXTS["claims.md"])
     for number, claim in CLAIMS.items():
-        words = " ".join(items[number - 1].removeprefix(f"{number}. ").split())
-        start = " ".join(claim.split()[:5])
-        assert words.startswith(start), (number, words, claim)
+        assert f"| {number}. {claim} |" in page
 
 
 def test_every_promise_has_its_test() -> None:
