@@ -10,6 +10,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ntk_nonlocal.images import plain_array
+
 from .result import Denoised
 
 Axes = Literal["YX", "YXC", "TYX", "TYXC"]
@@ -24,7 +26,7 @@ def is_stack(noisy: ArrayLike, axes: str | None) -> bool:
     Raises:
       ValueError: unknown axes, not as many as the array has, or more than four channels that nobody spoke of.
     """
-    shape = np.shape(noisy)
+    shape = plain_array("noisy", noisy).shape
     if axes is None:
         if len(shape) == 3 and shape[2] > _MOST_CHANNELS:
             raise ValueError(

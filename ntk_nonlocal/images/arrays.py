@@ -46,7 +46,7 @@ def real_array(name: str, value: Any) -> Known:
     Raises:
       ValueError: rows of different lengths, a masked array, or something else than real numbers.
     """
-    array = _array(name, value)
+    array = plain_array(name, value)
     if _kind(array.dtype) not in "fiub":
         advice = "take its real part or its modulus" if _kind(array.dtype) == "c" else "pass an array of numbers"
         raise ValueError(f"{name} must hold real numbers, got {type(value).__name__} of {array.dtype}; {advice}")
@@ -240,15 +240,19 @@ def check_picture_shape(shape: tuple[int, ...]) -> None:
         )
 
 
-def _array(name: str, value: Any) -> Known:
-    """An array of whatever kind; of JAX where it is one."""
+def plain_array(name: str, value: Any) -> Known:
+    """``value`` as an array of whatever kind, of JAX where it is one.
+
+    Raises:
+      ValueError: rows of different lengths, or a masked array.
+    """
     loaded = sys.modules.get("jax")  # before it is loaded nothing is an array of JAX
     if loaded is not None and isinstance(value, loaded.Array):
         return cast("jax.Array", value)
     if isinstance(value, np.ma.MaskedArray):
         raise ValueError(
             f"{name} must be a plain array, got a masked one, whose mask would be ignored; "
-            "fill its gaps with x.filled(value), or take x.data where every value is meant"
+            "fill its gaps with x.filled(value), or take x.data, with mask=~x.mask where a function has mask="
         )
     try:
         return np.asarray(value)
@@ -298,7 +302,7 @@ def _check_finite(name: str, array: Known) -> None:
 
 def _as_float(array: Any, dtype: DTypeLike | None, *, scaled: bool = True) -> NDArray[Any]:
     """The array with its channel axis, integers divided by their largest value, after all checks but its range."""
-    found = _array("an image", array)
+    found = plain_array("an image", array)
     if _is_traced(found):
         raise TypeError(f"the values of an image must be known, got a traced array, {found}; call this outside jax.jit")
     given = np.asarray(found)

@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ntk_nonlocal.checks import seed as check_seed
 
-from .arrays import as_image, as_noisy_image, check_sigma
+from .arrays import as_image, as_noisy_image, check_sigma, plain_array
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Shaped
@@ -166,7 +166,7 @@ def masked_image(noisy: ArrayLike, mask: ArrayLike | None, *, dtype: DTypeLike |
     """
     if mask is None:
         return as_noisy_image(noisy, dtype=dtype, data_range=None)
-    data = np.array(noisy)
+    data = np.array(plain_array("noisy", noisy))
     if data.ndim not in (2, 3):
         return as_noisy_image(data, dtype=dtype, data_range=None)
     image = data.reshape(*data.shape[:2], -1)

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .arrays import plain_array
 from .noise import as_mask, masked_image
 
 Values = NDArray[np.float64]
@@ -123,7 +124,7 @@ def estimate_poisson_gaussian(noisy: ArrayLike, *, mask: ArrayLike | None = None
     Raises:
       ValueError: an image without noise, or too small.
     """
-    given = np.asarray(noisy)
+    given = np.asarray(plain_array("noisy", noisy))
     counts = float(np.iinfo(given.dtype).max) if given.dtype.kind == "u" else 1.0
     image = counts * masked_image(given, mask, dtype=np.float64)
     missing = ~as_mask(mask, image.shape) if mask is not None else np.zeros((1, 1, 1), bool)

@@ -29,6 +29,11 @@ FILTER = nnl.nonlocal_means(IMAGE, 3, 0.3)
 COLUMN = np.ones(64, np.float32)
 BASIS = np.eye(64, dtype=np.float32)[:, :2].reshape(8, 8, 2)
 
+
+def _slices(x: Any) -> Any:
+    return np.moveaxis(x, 2, 0) if isinstance(x, np.ndarray) else x
+
+
 TAKERS: dict[str, Callable[[Any], Any]] = {
     "tangent_kernel": lambda x: nnl.tangent_kernel(ARCHITECTURE, x) @ COLUMN,
     "network.init": lambda x: NETWORK.init(jax.random.key(0), x)["layer_0"]["kernel"],
@@ -46,6 +51,8 @@ TAKERS: dict[str, Callable[[Any], Any]] = {
     "energy_shares": lambda x: energy_shares(x, BASIS),
     "leading_eigenvectors": lambda x: leading_eigenvectors(x, 1).values,
     "denoise": lambda x: nnl.denoise(x, 0.1, "tv").image,
+    "denoise a stack": lambda x: nnl.denoise(_slices(x), 0.1, "tv", axes="TYX").image,
+    "denoise with a mask": lambda x: nnl.denoise(x, 0.1, mask=np.ones((8, 8), bool), fast=True).image,
     "estimate_sigma": nnl.estimate_sigma,
     "psnr": lambda x: nnl.psnr(x, 1 - IMAGE),
     "add_noise": lambda x: nnl.add_noise(x, 0.1),
@@ -80,7 +87,7 @@ def test_every_type_of_float_gives_what_float32_gives(taker: str) -> None:
         (IMAGE + 1j, "complex64; take its real part"),
         (np.ma.masked_less(IMAGE, 0.5), r"masked one, whose mask would be ignored; fill its gaps with x\.filled"),
         ([[1.0, 2.0], [3.0]], "list.*inhomogeneous"),
-        (None, "NoneType|object"),
+        (None, r"NoneType|object|shape \(\)"),
     ],
     ids=["complex", "masked", "ragged", "nothing"],
 )

@@ -26,7 +26,7 @@ from PIL import Image
 
 from ntk_nonlocal.results import atomic_file
 
-from ..arrays import as_noisy_image
+from ..arrays import as_noisy_image, plain_array
 from .beside import Beside
 from .codecs import decode, encode, is_lossless
 from .decoded import ALPHA, Decoded, TiffKind, own_white
@@ -454,7 +454,7 @@ class PhotoWriter:
 
 def _values(image: ArrayLike, like: Photo) -> NDArray[Any]:
     """The image (H, W, C), of numbers that the file's samples can have."""
-    values = np.asarray(image)
+    values = np.asarray(plain_array("an image", image))
     if values.dtype.kind not in "fuib":
         raise TypeError(f"the values of an image are numbers, got {values.dtype}")
     if values.dtype.kind in "ub":
