@@ -240,7 +240,7 @@ def _spelt(name: str, text: str, default: Any) -> Any:
         value = ast.literal_eval(words.get(text.lower(), text))
     except (ValueError, SyntaxError):
         value = text
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and _is_decimal(text)
     is_word = isinstance(value, str) and not value.startswith("(")
     if isinstance(default, bool):
         kind, fits = "true or false", isinstance(value, bool)
@@ -258,6 +258,14 @@ def _spelt(name: str, text: str, default: Any) -> Any:
         raise ValueError(f"{name} must be {kind}, got {text!r}")
     number = is_number and isinstance(default, int | float) and not isinstance(default, bool)
     return type(default)(value) if number else value
+
+
+def _is_decimal(text: str) -> bool:
+    """Whether a text spells a finite number in decimal digits, as everywhere on the command line (not 0x10)."""
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _is_spelt(key: str, default: Any) -> bool:

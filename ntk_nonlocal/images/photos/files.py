@@ -14,7 +14,7 @@ import os
 import secrets
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -371,8 +371,9 @@ def open_writer(path: str | os.PathLike[str], like: Photo | None, count: int) ->
     if count > 1 and format_ != "TIFF":
         raise ValueError(f"cannot write {path}: {format_} holds one picture, and there are {count}; write a TIFF file")
     try:
-        with atomic_file(path) as file:
-            writer = PhotoWriter(path, format_, file, like, count)
+        with contextlib.ExitStack() as opened:
+            # opened with the first picture: what ends the work on it leaves nothing behind, not even a kill
+            writer = PhotoWriter(path, format_, lambda: opened.enter_context(atomic_file(path)), like, count)
             yield writer
             writer.close()
     except OSError as error:
@@ -382,19 +383,23 @@ def open_writer(path: str | os.PathLike[str], like: Photo | None, count: int) ->
 class PhotoWriter:
     """Takes the pictures of a file that :func:`open_writer` has opened."""
 
-    def __init__(self, path: Path, format_: str, file: IO[bytes], like: Photo | None, count: int) -> None:
-        self._path, self._format, self._file, self._count, self._written = path, format_, file, count, 0
+    def __init__(
+        self, path: Path, format_: str, begin: Callable[[], IO[bytes]], like: Photo | None, count: int
+    ) -> None:
+        self._path, self._format, self._begin, self._count, self._written = path, format_, begin, count, 0
         self._lost: list[str] = []
-        kind = TiffKind() if like is None else like.tiff or TiffKind(like.exif.order if like.exif else "<")
-        size = 0 if like is None else like.image.nbytes * count
-        self._tiff = TiffWriter(file, kind, size) if format_ == "TIFF" else None
+        self._kind = TiffKind() if like is None else like.tiff or TiffKind(like.exif.order if like.exif else "<")
+        self._size = 0 if like is None else like.image.nbytes * count
+        self._tiff: TiffWriter | None = None
 
     def add(self, image: ArrayLike, like: Photo | None) -> None:
         """The next picture; arguments as for :func:`write_photo`."""
         decoded = self._decoded(image, like)
         if like is not None:
             self._lost += like.beside.left_out(self._format)
-        if self._tiff is not None:
+        if self._format == "TIFF":
+            if self._tiff is None:
+                self._tiff = TiffWriter(self._begin(), self._kind, self._size)
             self._tiff.add(decoded)
         else:
             # a file that never lost anything is not begun to be spoilt
@@ -404,7 +409,7 @@ class PhotoWriter:
             except Exception as error:  # encoders raise all kinds of errors, for WebP of more than 16383 pixels a side
                 raise ValueError(f"cannot write {self._path}: {error}; try another format") from error
             self._lost += lost
-            self._file.write(data)
+            self._begin().write(data)
         self._written += 1
 
     def close(self) -> None:
