@@ -33,8 +33,9 @@ ADAM = optax.adam(1e-3)
 # What computes nothing by itself, or without JAX.
 WITHOUT = {
     *("ArchitectureError", "DivergenceError", "Layer", "Nonlinearity", "LinearOperator", "__version__"),
-    *("Concat", "Conv", "Downsample", "Erf", "LeakyRelu", "Rbf", "Relu", "Serial", "Sum", "Upsample"),
-    *("autoencoder", "cnn", "unet", "vanilla_cnn", "parse_architecture", "read_photo", "write_photo"),
+    *("Concat", "Conv", "Downsample", "Erf", "LeakyRelu", "Normalize", "Pointwise", "Rbf", "Relu", "Serial", "Sum"),
+    *("Upsample", "autoencoder", "cnn", "dip", "unet", "vanilla_cnn", "from_flax", "parse_architecture"),
+    *("OPTIMIZERS", "parse_optimizer", "describe", "read_photo", "write_photo"),
 }
 
 Random = np.random.Generator
@@ -47,7 +48,7 @@ def case(function: Callable[[Random], Any]) -> Callable[[Random], Any]:
 
 
 def image(rng: Random, channels: int = 2, side: int = SIDE) -> np.ndarray[Any, Any]:
-    return rng.random((side, side, channels)).astype(np.float32)
+    return (0.4 + 0.2 * rng.random((side, side, channels))).astype(np.float32)
 
 
 def number(rng: Random) -> float:
@@ -76,8 +77,8 @@ def tangent_kernel_of_resampling(rng: Random) -> None:
 
 
 @case
-def tangent_kernel_from_patches(rng: Random) -> None:
-    everything(nnl.tangent_kernel(nnl.vanilla_cnn(3), image(rng), "nngp"), rng)
+def nngp_kernel(rng: Random) -> None:
+    everything(nnl.nngp_kernel(nnl.vanilla_cnn(3), image(rng)), rng)
 
 
 @case
@@ -115,8 +116,15 @@ def to_flax(rng: Random) -> None:
 @case
 def empirical_kernel(rng: Random) -> None:
     everything(nnl.empirical_kernel(NETWORK, weights(rng), image(rng)), rng)
-    everything(nnl.empirical_kernel(NETWORK, weights(rng), image(rng), kind="nngp"), rng)
+    everything(nnl.empirical_kernel(NETWORK, weights(rng), image(rng), output=int(rng.integers(2))), rng)
     nnl.empirical_kernel(NETWORK, weights(rng), image(rng), layer_weights=rng.random((2, 2))) @ np.ones(PIXELS)
+
+
+@case
+def linearize(rng: Random) -> None:
+    start = weights(rng)
+    frozen = nnl.linearize(NETWORK, start)
+    frozen.apply(frozen.init(jax.random.key(0), image(rng)), image(rng))
 
 
 @case
@@ -189,6 +197,9 @@ def windowed(rng: Random) -> None:
 def denoise(rng: Random) -> None:
     nnl.denoise(image(rng, 3), number(rng), seed=int(rng.integers(100)))
     nnl.denoise(image(rng, 3), number(rng), fast=True)
+    levels = rng.uniform(0.05, 0.15, (SIDE, SIDE))
+    nnl.denoise(image(rng), levels, mask=np.arange(PIXELS).reshape(SIDE, SIDE) % 9 > 0)
+    nnl.denoise(image(rng), noise=nnl.PoissonGaussian(number(rng), number(rng), number(rng)))
     nnl.denoise(image(rng, 3), number(rng), "nlm"), nnl.denoise(image(rng, 3), number(rng), "tv")
 
 
@@ -211,6 +222,11 @@ def train(rng: Random) -> None:
 
 
 @case
+def explore(rng: Random) -> None:
+    nnl.explore(image(rng, 3, 16), sigma=number(rng), kernels=["nlm"])
+
+
+@case
 def images(rng: Random) -> None:
     first, second = image(rng, 3, 16), image(rng, 3, 16)
     nnl.psnr(first, second), nnl.ssim(first, second), nnl.estimate_sigma(first), nnl.crop(first, (8, 8))
@@ -222,7 +238,7 @@ def images(rng: Random) -> None:
 COVERED = {
     *CASES,
     *("DenseOperator", "ScaledOperator", "psnr", "ssim", "estimate_sigma", "crop", "add_noise", "example_image"),
-    "noise_input",
+    *("noise_input", "PoissonGaussian"),
 }
 
 
