@@ -103,6 +103,13 @@ BAD: dict[str, st.SearchStrategy[Any]] = {
         st.sampled_from([None, 3, "cnn:depth", "cnn:dept=3", "cnn:depth=0", "cnn:depth=x", "cnn:depth=3,depth=3"]),
         st.sampled_from(["unet:levels=2000000", "unet:down=max", "cnn:kernel_size=2", "autoencodr", "cnn:depth=1e400"]),
     ),
+    "optimizer": st.one_of(
+        st.text(max_size=12),
+        st.sampled_from(
+            [None, 3, "adm", "adam:", "adam:b1", "adam:b3=1", "adam:b1=x", "adam:b1=0x10", "adam:b1=1,b1=1"]
+        ),
+        st.sampled_from(["adam:learning_rate=0", "gd:learning_rate=1", "sgd:momentum", b"adam", ["adam"]]),
+    ),
     "operator": st.sampled_from([None, "kernel", 3, np.eye(64), ARCHITECTURE, [nnl.Conv(3)], IMAGE]),
     "network": st.sampled_from([None, "network", 3, ARCHITECTURE, nnl.to_flax]),
     "params": st.sampled_from([None, {}, 3, {"layer_0": {}}, "params", []]),
@@ -255,6 +262,14 @@ CALLS: dict[str, Call] = {
         params=("params?", params), seed=("seed", 0), clean=("target?", None), keep_outputs=("kept", [1]),
         layer_steps=("weights?", None), record_every=("count?", None), checkpoint_every=("count?", None),
     ),
+    "parse_optimizer": call(nnl.parse_optimizer, text=("optimizer", "adam")),
+    "PoissonGaussian": call(
+        nnl.PoissonGaussian, gain=("positive", 1.0), offset=("finite", 0.0), read=("not negative", 0.0)
+    ),
+    "explore": call(
+        nnl.explore, noisy=("noisy on any scale", LARGER), clean=("clean?", None), sigma=("sigma?", 0.1),
+        kernels=("word", "nlm"), seed=("seed", 0),
+    ),
     "noise_input": call(
         nnl.noise_input, image_shape=("shape", (8, 8)), channels=("count", 2), scale=("positive", 0.1),
         seed=("seed", 0),
@@ -334,6 +349,6 @@ def test_what_cannot_be_meant_is_refused_with_a_sentence(
 
 
 def test_every_public_name_is_tested_here() -> None:
-    without_input = {"ArchitectureError", "DivergenceError", "Layer", "Nonlinearity", "__version__"}
+    without_input = {"ArchitectureError", "DivergenceError", "Layer", "Nonlinearity", "OPTIMIZERS", "__version__"}
     tested = {name.partition(".")[0] for name in CALLS}
     assert set(nnl.__all__) - without_input - tested == set()

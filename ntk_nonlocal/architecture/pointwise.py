@@ -68,9 +68,10 @@ def _name(function: Callable[[Array], Array]) -> str:
     x = jax.ShapeDtypeStruct((), np.dtype(np.float64))
     with jax.enable_x64(True):  # constants with all their digits
         try:
-            out = jax.eval_shape(function, x)
+            # a lambda of ours: jax.jit of a NumPy function, which cannot be weakly referenced, ends the process
+            out = jax.eval_shape(lambda x: function(x), x)
             traced = jax.make_jaxpr(lambda x: (function(x), jax.grad(function)(x)))(x)
-            operations = jax.make_jaxpr(function)(x).eqns
+            operations = jax.make_jaxpr(lambda x: function(x))(x).eqns
         except Exception as error:  # whatever a function of the user's raises
             raise TypeError(
                 f"Pointwise: {function!r} is no differentiable function of one real number that JAX can trace: "

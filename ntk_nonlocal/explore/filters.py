@@ -6,6 +6,7 @@ Davies 2021); for non-local means W = D^-1 K, whose largest eigenvalue is 1, the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -57,13 +58,17 @@ def check_kernels(kernels: object, image_shape: tuple[int, int]) -> tuple[str, .
     Raises:
       ValueError: an unknown or repeated name, none at all, or an architecture that does not fit the picture.
     """
-    names = tuple(kernels.split(",")) if isinstance(kernels, str) else tuple(kernels)  # type: ignore[arg-type]
+    names = tuple(kernels.split(",")) if isinstance(kernels, str) else kernels
+    if not isinstance(names, Sequence) or isinstance(names, bytes) or not all(isinstance(name, str) for name in names):
+        raise ValueError(
+            f"kernels must be names such as 'vanilla-noise,nlm', got {kernels!r}; known: {', '.join(KERNELS)}"
+        )
+    names = tuple(names)
     if not names or len(set(names)) < len(names):
         raise ValueError(f"kernels must be different names, at least one, got {kernels!r}")
     for name in names:
         if name not in KERNELS:
-            hint = nearest(name, KERNELS) if isinstance(name, str) else ""
-            raise ValueError(f"unknown kernel {name!r}{hint}; known: {', '.join(KERNELS)}")
+            raise ValueError(f"unknown kernel {name!r}{nearest(name, KERNELS)}; known: {', '.join(KERNELS)}")
         output_signal(_architecture(name), image_shape)
     return names
 

@@ -239,7 +239,7 @@ def test_opposite_patches_keep_half_of_the_digits(x64: None) -> None:
 
 
 def test_a_network_without_weights_has_no_tangent_kernel() -> None:
-    op = tangent_kernel(Downsample(2), noise(4, 6).astype(np.float32), "ntk", backend="lag")
+    op = tangent_kernel(Downsample(2), noise(4, 6).astype(np.float32), backend="lag")
     assert op.shape == (6, 6)
     assert not np.asarray(op.as_matrix()).any()
     assert not np.asarray(op @ jax.numpy.ones(6)).any()

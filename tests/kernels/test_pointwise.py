@@ -164,4 +164,4 @@ def test_finite_networks_apply_it_and_approach_its_kernel() -> None:
         keys = jax.random.split(jax.random.key(1), 4)
         kernels = [nnl.empirical_kernel(network, network.init(key, x), x).as_matrix() for key in keys]
         distances.append(np.mean([np.linalg.norm(kernel - exact) for kernel in kernels]) / np.linalg.norm(exact))
-    assert distances[1] < 0.04 and 2.5 < distances[0] / distances[1] < 6.5  # width^-1/2: 4
+    assert distances[1] < 0.06 and 2.5 < distances[0] / distances[1] < 6.5  # width^-1/2: 4; ReLU: .045 over 8 seeds

@@ -189,7 +189,8 @@ def test_damaged_bytes_give_a_picture_or_one_clear_line(tmp_path_factory, kind, 
         except ValueError as error:
             assert str(error).startswith(f"cannot read {path}: ") and "\n" not in str(error)
             return
-        write_photo(path.with_suffix(".png"), photo.image, like=photo)
+        if photo.image.shape[2] in (1, 3):  # a damaged TIFF may have any number of channels
+            write_photo(path.with_suffix(".png"), photo.image, like=photo)
         write_photo(path.with_suffix(".tif"), photo.image, like=photo)
 
 
