@@ -3,7 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# Processes of the tests; each takes up to 3.5 GB.
+# Processes of the tests.
 WORKERS := 2
 
 .PHONY: help demo test test-all lint docs device package lowest clean
@@ -25,7 +25,7 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --timeout=900 -m "not slow"
 
-# The rest: what takes minutes, and the neural-tangents adapter with the newest JAX where a Python 3.12 is found.
+# The rest: what takes minutes, and the tests once more with the newest JAX where a Python 3.12 is found.
 test-all: test
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --timeout=1800 -m slow
 	@set -e; for candidate in python3.12 "$$(pyenv prefix 3.12 2>/dev/null || true)/bin/python3.12"; do \
@@ -36,10 +36,11 @@ test-all: test
 	if ! cmp -s requirements-py312.txt .venv312/requirements.installed; then \
 	    "$$python" -m venv --clear .venv312; \
 	    .venv312/bin/python -m pip install -q --disable-pip-version-check --no-deps -r requirements-py312.txt; \
+	    .venv312/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .; \
 	    cp requirements-py312.txt .venv312/requirements.installed; \
 	fi; \
-	echo "The neural-tangents adapter on $$(.venv312/bin/python --version) with the newest JAX:"; \
-	PYTHONPATH=. .venv312/bin/python -m pytest -q tests/kernels/oracle/test_neural_tangents.py
+	echo "The tests on $$(.venv312/bin/python --version) with the newest JAX:"; \
+	.venv312/bin/python -m pytest -q -n $(WORKERS) --dist worksteal --timeout=900 -m "not slow"
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
