@@ -89,8 +89,9 @@ def explore(
     """Filters of a picture as one self-contained HTML page: under the pointer, what they average, step by step.
 
     Every kernel is computed exactly and stored as its leading eigenpairs and the mean of the rest of its spectrum
-    (``StoredFilter``); the page says how far each row that it draws can be off. A 96x96 picture with the five kernels
-    takes minutes on two cores; the time grows with the third power of the number of pixels.
+    (``StoredFilter``); the page says how far each row that it draws can be off. The larger the picture, the fewer of its
+    eigenpairs fit: rows of 96x96 pixels are sure to little more than their first steps. With the five kernels 48x48
+    pixels take about 2 minutes on two cores, 96x96 about 20; the time grows with the third power of the number of pixels.
 
     Args:
       noisy: the noisy picture, shape (H, W, C), at least 16x16 pixels and at most 128x128 in number.
