@@ -22,7 +22,7 @@ from .page import fields, render
 from .stored import Floats, StoredFilter
 
 DEFAULT_KERNELS = ("nlm", "vanilla-ntk-image", "autoencoder-ntk-image", "autoencoder-ntk-noise", "empirical-adam")
-_BYTES = 10_600_000  # of all filters; the page with five of a 96x96 picture stays below 12 MB
+_BYTES = 10_200_000  # of all filters; the page with five of a 96x96 picture stays below 12 MB
 _LARGEST = 128 * 128  # pixels: the kernels' matrices are held in double precision
 _LEVELS = 4095  # of stored pictures over [0, 1]
 
