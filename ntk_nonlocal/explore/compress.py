@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 import scipy.linalg
 
 from ntk_nonlocal.denoisers import NonLocalFilter
+from ntk_nonlocal.denoisers.nlm import PatchAffinity
 from ntk_nonlocal.dynamics import monte_carlo_sure, trajectory
 from ntk_nonlocal.images import psnr
 from ntk_nonlocal.linalg import eigenpairs, probe_generator, symmetric_form
@@ -97,7 +99,7 @@ def _symmetric(op: LinearOperator) -> tuple[Floats | None, Floats | None]:
     scale = None
     if isinstance(op, NonLocalFilter):
         scale = 1 / np.sqrt(np.asarray(op.degrees, np.float64))
-        matrix = np.array(op.kernel.as_matrix(), np.float64)
+        matrix = _affinities(op)
         matrix *= scale[:, None]
         matrix *= scale
     else:
@@ -105,6 +107,26 @@ def _symmetric(op: LinearOperator) -> tuple[Floats | None, Floats | None]:
     matrix += matrix.T.copy()
     matrix /= 2
     return matrix, scale
+
+
+def _affinities(op: NonLocalFilter) -> Floats:
+    """All affinities of patches in double precision, from one product of matrices: a row by itself takes longer."""
+    kernel = op.kernel
+    assert isinstance(kernel, PatchAffinity) and kernel.window >= max(kernel.image_shape)
+    size = kernel.patch_size
+    windows = np.lib.stride_tricks.sliding_window_view(np.asarray(kernel.padded, np.float64), (size, size), (0, 1))
+    patches = windows.reshape(kernel.shape[0], -1)
+    patches = patches - patches.mean(axis=0)
+    squares = np.sum(patches**2, axis=1)
+    matrix = patches @ patches.T
+    matrix *= -2
+    matrix += squares
+    matrix += squares[:, None]
+    matrix /= patches.shape[1]
+    matrix -= float(kernel.offset)
+    np.maximum(matrix, 0, out=matrix)
+    matrix /= -(float(kernel.h) ** 2)
+    return np.asarray(np.exp(matrix, out=matrix))
 
 
 def _for_products(op: LinearOperator, matrix: Floats | None, scale: Floats | None) -> LinearOperator:
@@ -205,17 +227,18 @@ def _estimated_rest(op: LinearOperator, pairs: _Pairs, seed: int) -> Floats:
 
 def _lower_end(matrix: Floats, pairs: _Pairs) -> float:
     """A lower bound of all eigenvalues over the largest one: what can be taken off with a Cholesky factor left."""
-    matrix = matrix.copy()
     places, diagonal = np.arange(len(matrix)), np.diagonal(matrix).copy()
     middle = max(float(diagonal.sum() / pairs.largest - pairs.x.sum()) / len(matrix), 1e-9)
     trials = [middle / 2**power for power in range(1, 11)] + [0.0] + [-(10.0**power) for power in range(-9, -3)]
-    for trial in trials:
-        matrix[places, places] = diagonal - trial * pairs.largest
-        try:
-            np.linalg.cholesky(matrix)
-        except np.linalg.LinAlgError:
-            continue
-        return float(trial)
+
+    def holds(number: int) -> bool:
+        shifted = np.array(matrix, order="F")
+        shifted[places, places] = diagonal - trials[number] * pairs.largest
+        return bool(scipy.linalg.lapack.dpotrf(shifted, lower=1, clean=0, overwrite_a=1)[1] == 0)
+
+    first = bisect.bisect_left(range(len(trials)), True, key=holds)
+    if first < len(trials):
+        return float(trials[first])
     raise ValueError("the kernel is not positive semi-definite; its filter cannot be shown")
 
 

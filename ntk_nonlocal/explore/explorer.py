@@ -22,7 +22,7 @@ from .page import fields, render
 from .stored import Floats, StoredFilter
 
 DEFAULT_KERNELS = ("nlm", "vanilla-ntk-image", "autoencoder-ntk-image", "autoencoder-ntk-noise", "empirical-adam")
-_BYTES = 11 * 2**20  # of all filters; the page with five of a 96x96 picture stays below 12 MB
+_BYTES = 10_200_000  # of all filters; the page with five of a 96x96 picture stays below 12 MB
 _LARGEST = 128 * 128  # pixels: the kernels' matrices are held in double precision
 _LEVELS = 4095  # of stored pictures over [0, 1]
 
@@ -89,8 +89,10 @@ def explore(
     """Filters of a picture as one self-contained HTML page: under the pointer, what they average, step by step.
 
     Every kernel is computed exactly and stored as its leading eigenpairs and the mean of the rest of its spectrum
-    (``StoredFilter``); the page says how far each row that it draws can be off. A 96x96 picture with the five kernels
-    takes minutes on two cores; the time grows with the third power of the number of pixels.
+    (``StoredFilter``); the page says how far each row that it draws can be off. The larger the picture, the fewer of
+    its eigenpairs fit: of 96x96 pixels rows are known well after the first steps only. With the five kernels 48x48 and
+    64x64 pixels take about 5 minutes of a core, 96x96 about 20; beyond, the time grows with the third power of the
+    number of pixels.
 
     Args:
       noisy: the noisy picture, shape (H, W, C), at least 16x16 pixels and at most 128x128 in number.

@@ -85,6 +85,8 @@ class Browser:
         match event.get("method"):
             case "Runtime.exceptionThrown":
                 self.errors.append(json.dumps(params["exceptionDetails"])[:2000])
+            case "Page.javascriptDialogOpening":
+                self.errors.append(f"a dialog: {params['message']}")
             case "Runtime.consoleAPICalled" if params["type"] in ("error", "warning"):
                 self.errors.append(json.dumps(params["args"])[:2000])
             case "Log.entryAdded" if params["entry"]["level"] in ("error", "warning"):

@@ -15,7 +15,7 @@ import ntk_nonlocal as nnl
 from .browser import Browser, installed
 from .pages import KERNELS, SIGMA, Made
 
-TITLE = "<img src=x onerror=alert(1)></script><script>document.title = 'run'</script>.png"
+TITLE = "<img src=x onerror=alert(1)>\u2028\"'&amp;--></script><script>document.title = 'run'</script>.png"
 
 
 def _make(folder: Path, shape: tuple[int, int], kernels: tuple[str, ...]) -> Made:

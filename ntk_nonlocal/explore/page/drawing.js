@@ -30,49 +30,57 @@ export function limitOf(rows) {
 }
 
 function paint(canvas, width, height, pixel) {
-  canvas.width = width;
-  canvas.height = height;
+  if (canvas.width !== width) canvas.width = width;
+  if (canvas.height !== height) canvas.height = height;
   const context = canvas.getContext("2d");
   const image = context.createImageData(width, height);
   for (let p = 0; p < width * height; p++) {
-    const [red, green, blue] = pixel(p);
-    image.data.set([red, green, blue, 255], 4 * p);
+    pixel(p, image.data, 4 * p);
+    image.data[4 * p + 3] = 255;
   }
   context.putImageData(image, 0, 0);
 }
 
+// Colours of -1 .. 1, red, green and blue of each, for light and dark.
+const HALF = 256;
+const tables = new Map();
+
+function table() {
+  const night = dark();
+  if (!tables.has(night)) tables.set(night, Float64Array.from(Array.from({ length: 2 * HALF + 1 }, (_, i) => colour(i / HALF - 1)).flat()));
+  return tables.get(night);
+}
+
 // Weights in colour; where they are small, the picture shines through a little.
 export function drawWeights(canvas, weights, filter, grey, limit, scale) {
-  const table = Array.from({ length: 513 }, (_, i) => colour(i / 256 - 1));
+  const colours = table();
   const night = dark();
-  paint(canvas, filter.width, filter.height, (p) => {
+  paint(canvas, filter.width, filter.height, (p, data, at) => {
     const value = Math.min(Math.max(placed(weights[p], limit, scale), -1), 1);
-    const [red, green, blue] = table[Math.round(256 * (value + 1))];
+    const first = 3 * Math.round(HALF * (value + 1));
     const calm = 1 - Math.abs(value);
     const shine = night ? 70 * grey[p] * calm : -80 * (1 - grey[p]) * calm;
-    return [red + shine, green + shine, blue + shine];
+    for (let i = 0; i < 3; i++) data[at + i] = colours[first + i] + shine;
   });
 }
 
 export function drawSigned(canvas, values, filter) {
   const limit = limitOf([values]);
-  paint(canvas, filter.width, filter.height, (p) => colour(values[p] / limit));
+  paint(canvas, filter.width, filter.height, (p, data, at) => data.set(colour(values[p] / limit), at));
 }
 
 // A picture with C channels over [0, 1]; residuals are shown around grey.
 export function drawPicture(canvas, values, filter, { offset = 0, gain = 1 } = {}) {
   const { channels } = filter;
-  paint(canvas, filter.width, filter.height, (p) => {
-    const at = (i) => 255 * (offset + gain * values[p * channels + i]);
-    if (channels === 3) return [at(0), at(1), at(2)];
+  paint(canvas, filter.width, filter.height, (p, data, place) => {
     let mean = 0;
-    for (let i = 0; i < channels; i++) mean += at(i) / channels;
-    return [mean, mean, mean];
+    for (let i = 0; i < channels; i++) mean += values[p * channels + i] / channels;
+    for (let i = 0; i < 3; i++) data[place + i] = 255 * (offset + gain * (channels === 3 ? values[p * channels + i] : mean));
   });
 }
 
 export function drawBar(canvas) {
-  paint(canvas, 256, 1, (p) => colour((p - 127.5) / 127.5));
+  paint(canvas, 256, 1, (p, data, at) => data.set(colour((p - 127.5) / 127.5), at));
 }
 
 export function barTicks(limit, scale) {

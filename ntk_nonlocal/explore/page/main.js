@@ -257,7 +257,8 @@ class Page {
       if (card.step !== step) Object.assign(card, { step, text: this.clean ? `PSNR ${psnr(filter.estimate(step), this.clean).toFixed(2)} dB` : "" });
       card.quality.textContent = [steps, card.text, `its own weight ${own.toPrecision(2)}`].filter(Boolean).join(" · ");
       const error = filter.error(...pixel, step);
-      card.error.textContent = error > 1 ? "drawn without a useful bound of its error" : `drawn to within ${percent(error)} of its largest weight`;
+      const bound = Number.isFinite(error) ? `at most ${percent(error)}` : "not known";
+      card.error.textContent = error > 1 ? `few of its patterns are stored: weights may be quite wrong (error ${bound} of the largest)` : `drawn to within ${percent(error)} of its largest weight`;
       card.error.classList.toggle("poor", error > 0.5);
       card.canvas.setAttribute("aria-label", `Weights of ${card.name} at row ${pixel[0]}, column ${pixel[1]} after ${step} steps`);
       const mark = ([row, column], text, name) => {
