@@ -156,7 +156,7 @@ def criteria() -> str:
     """How each claim is judged."""
     from ntk_nonlocal.reproduce import CRITERIA
 
-    rows = [[str(one.claim), f"{one.sentence}", one.experiment, one.holds] for one in CRITERIA]
+    rows = [[str(one.claim or "beside"), f"{one.sentence}", one.experiment, one.holds] for one in CRITERIA]
     return _table(["claim", "what is tested", "experiment", "holds where"], [[html.escape(c) for c in r] for r in rows])
 
 

@@ -31,7 +31,7 @@ from ..pictures import Picture
 from ..workspace import Arrays, Workspace
 
 FloatArray = np.ndarray[Any, Any]
-Groups = Literal["element", "layer", "offset", "clock"]
+Groups = Literal["element", "layer", "offset"]
 # Decay of the mean and of the mean square, whether they are corrected for their start, and epsilon inside the root.
 RULES: dict[str, tuple[float, float, float, float]] = {
     "sign": (0.0, 0.0, 0.0, 0.0),
@@ -98,7 +98,8 @@ def _step(
     rate: Array,
     constants: Params,
 ) -> tuple[tuple[Array, Params, Params, Array], Params]:
-    """One step of the linearised network's output; beside the state every leaf's clock <u, m> / <m, m>."""
+    """One step of the linearised network's output; beside the state the clocks: the part of every leaf's update along
+    the mean gradient, in units of what one second moment for the leaf would give."""
     params, x, y = place
     z, mean, square, count = state
     b1, b2, corrected, epsilon = rule
@@ -117,13 +118,14 @@ def _step(
     first = jnp.where(corrected > 0, 1 - b1**count, 1.0)
     other = jnp.where(corrected > 0, 1 - b2**count, 1.0)
     unbiased = jax.tree.map(lambda m: m / first, mean)
-    if groups == "clock":
-        updates = jax.tree.map(jnp.multiply, constants, unbiased)
-    else:
-        updates = jax.tree.map(
-            lambda k, m, v: k * m / (jnp.sqrt(v / other + epsilon) + 1e-12), constants, unbiased, square
-        )
-    clocks = jax.tree.map(lambda u, m: jnp.vdot(u, m) / (jnp.vdot(m, m) + 1e-30), updates, unbiased)
+    roots = jax.tree.map(lambda v: jnp.sqrt(v / other + epsilon) + 1e-12, square)
+    updates = jax.tree.map(lambda k, m, root: k * m / root, constants, unbiased, roots)
+    clocks = jax.tree.map(
+        lambda u, m, root: jnp.vdot(u, m) / (jnp.vdot(m, m) + 1e-30) * jnp.sqrt(jnp.mean(root**2)),
+        updates,
+        unbiased,
+        roots,
+    )
     _, moved = jax.jvp(output, (params,), (updates,))
     return (z - rate * moved, mean, square, count), clocks
 
@@ -157,7 +159,7 @@ class Frozen:
         groups: Groups = "element",
         constants: Params | Sequence[Params] | None = None,
     ) -> tuple[FloatArray, list[Params]]:
-        """Outputs (steps + 1, H, W, C), the first z(0), and every step's clocks."""
+        """Outputs (steps + 1, H, W, C), the first z(0), and every step's clocks; ``constants`` may differ by step."""
         zeros = jax.tree.map(jnp.zeros_like, self.params)
         state = (self.start, zeros, zeros, jnp.zeros(()))
         rule = jnp.asarray(RULES[optimizer], jnp.float32)
@@ -188,35 +190,36 @@ class Frozen:
 
 @dataclass(frozen=True)
 class FrozenDescent:
-    """One optimizer on the frozen features of one network, and what theories say of it.
+    """Three optimizers on the frozen features of one network, and what theories say of them.
 
-    ``learning_rate`` is that at 64 channels; it falls like 1 / width. The constants come from the network of
-    ``other_seed``.
+    ``learning_rates``, of sign descent, RMSprop and Adam, are those at 64 channels; they fall like 1 / width. The
+    constants come from a network drawn with ``other_seed``.
     """
 
     picture: Picture
     architecture: str
     input: Literal["image", "noise"]
-    optimizer: Literal["sign", "rmsprop", "adam"]
     width: int
     steps: int
-    learning_rate: float
-    seed: int
-    other_seed: int
+    theories: tuple[str, ...] = THEORIES
+    learning_rates: tuple[float, float, float] = (1e-4, 3e-4, 1e-3)
+    seed: int = 0
+    other_seed: int = 100
     noise_channels: int = 32
     noise_scale: float = 0.5
 
 
 def frozen_descent(settings: FrozenDescent, workspace: Workspace) -> Arrays:
-    """An adaptive optimizer with frozen features beside the null model and the theories.
+    """Adaptive optimizers with frozen features beside the null model and the theories.
 
     Distances are |a - b| / |z(t) - z(0)|, z the optimizer's own output.
 
     Returns:
-      "steps" (s,); "null" (s,), the distance from the gradient flow of the same residual; "nearest" (s,), from the
-      nearest point of that flow; for every theory its distance at the same step, and as THEORY_path that of the flow's
-      kind, at the theory's nearest point; "residual" (s,), |z - y| / |z(0) - y|; "psnr" (s,) of the optimizer and
-      "null_psnr" (s,) of the null; "best_psnr" and "null_best" over the whole run and the whole flow; "null_error".
+      "steps" (s,); for every optimizer, as OPTIMIZER.NAME: "null" (s,), its distance from the gradient flow of the same
+      residual; "nearest" (s,), from the nearest point of that flow; for every theory its distance at the same step,
+      and as THEORY_path that of its nearest point; "residual" (s,), |z - y| / |z(0) - y|; "psnr" (s,) and, of the null,
+      "null_psnr" (s,); "best_psnr" over the run and "null_best" over the flow down to the run's residual.
+      "flow_error", the flow's estimated relative error to 2000 / lambda_max.
     """
     picture, pictures = settings.picture, workspace.pictures
     architecture = parse_architecture(settings.architecture)
@@ -229,40 +232,47 @@ def frozen_descent(settings: FrozenDescent, workspace: Workspace) -> Arrays:
         Frozen(network, network.init(jax.random.key(seed), x), jnp.asarray(x), jnp.asarray(y))
         for seed in (settings.seed, settings.other_seed)
     )
-    rate = settings.learning_rate * 64 / settings.width
-    own, _ = one.descend(settings.optimizer, rate, settings.steps)
-    _, clocks = other.descend(settings.optimizer, rate, settings.steps)
-    gaussian = jax.tree.map(lambda leaf: jnp.full((1,) * leaf.ndim, np.sqrt(2 / np.pi), leaf.dtype), one.params)
-    kept = np.unique(np.geomspace(1, settings.steps, 9).round().astype(int))
-    paths = {
-        "gaussian": one.descend(settings.optimizer, rate, settings.steps, groups="layer", constants=gaussian)[0],
-        "clock": one.descend(settings.optimizer, rate, settings.steps, groups="clock", constants=clocks)[0],
-    }
-    for groups in ("layer", "offset"):
-        paths[groups] = one.descend(
-            settings.optimizer, rate, settings.steps, groups=groups, constants=other.constants(groups)
-        )[0]
-    paths["exact"] = _exact_path(settings, other, np.asarray(one.start), rate)
-    moved = _norms(own[kept] - own[0])
-    found = {}
-    for name in THEORIES:
-        found[name] = _norms(own[kept] - paths[name][kept]) / moved
-        found[f"{name}_path"] = np.array([_norms(paths[name] - own[t]).min() for t in kept]) / moved
     flow, error = _flow(one)
-    residuals, wanted = _norms(flow - y), _norms(own - y)
-    at = _same_residual(flow, residuals, wanted[kept])
-    quality = np.array([psnr(z, clean) for z in own])
-    return found | {
-        "steps": kept,
-        "null": _norms(own[kept] - at) / moved,
-        "nearest": np.array([_norms(flow - own[t]).min() for t in kept]) / moved,
-        "residual": wanted[kept] / wanted[0],
-        "psnr": quality[kept],
-        "null_psnr": np.array([psnr(z, clean) for z in at]),
-        "best_psnr": quality.max(),
-        "null_best": np.max([psnr(z, clean) for z in flow[residuals >= 0.999 * wanted.min()]]),
-        "null_error": np.asarray(error),
-    }
+    residuals = _norms(flow - y)
+    kept = np.unique(np.geomspace(1, settings.steps, 9).round().astype(int))
+    found: Arrays = {"steps": kept, "flow_error": np.asarray(error)}
+    kernels = _layer_matrices(settings, one) if "exact" in settings.theories else []
+    for optimizer, rate_at_64 in zip(RULES, settings.learning_rates, strict=True):
+        rate = rate_at_64 * 64 / settings.width
+        own, _ = one.descend(optimizer, rate, settings.steps)
+        moved, wanted = _norms(own[kept] - own[0]), _norms(own - y)
+        at = _same_residual(flow, residuals, wanted[kept])
+        reached = flow[residuals >= 0.999 * wanted.min()]
+        mine = {
+            "null": _norms(own[kept] - at) / moved,
+            "nearest": np.array([_norms(flow - own[t]).min() for t in kept]) / moved,
+            "residual": wanted[kept] / wanted[0],
+            "psnr": np.array([psnr(z, clean) for z in own[kept]]),
+            "null_psnr": np.array([psnr(z, clean) for z in at]),
+            "best_psnr": np.max([psnr(z, clean) for z in own]),
+            "null_best": np.max([psnr(z, clean) for z in reached]),
+        }
+        for theory in settings.theories:
+            path = _path(theory, settings.steps, optimizer, rate, one, other, kernels)
+            mine[theory] = _norms(own[kept] - path[kept]) / moved
+            mine[f"{theory}_path"] = np.array([_norms(path - own[t]).min() for t in kept]) / moved
+        found |= {f"{optimizer}.{name}": np.asarray(value, np.float64) for name, value in mine.items()}
+    return found
+
+
+def _path(
+    theory: str, steps: int, optimizer: str, rate: float, one: Frozen, other: Frozen, kernels: list[FloatArray]
+) -> FloatArray:
+    """What a theory says of the optimizer on ``one``, its constants taken from ``other``, (steps + 1, H, W, C)."""
+    if theory == "exact":
+        return _exact_path(optimizer, rate, steps, other, np.asarray(one.start), kernels)
+    constants: Params | Sequence[Params] = other.constants("offset" if theory == "offset" else "layer")
+    if theory == "gaussian":
+        constants = jax.tree.map(lambda leaf: jnp.full_like(leaf, np.sqrt(2 / np.pi)), constants)
+    if theory == "clock":
+        _, constants = other.descend(optimizer, rate, steps)
+    groups: Groups = "offset" if theory == "offset" else "layer"
+    return one.descend(optimizer, rate, steps, groups=groups, constants=constants)[0]
 
 
 def _flow(frozen: Frozen) -> tuple[FloatArray, float]:
@@ -287,41 +297,36 @@ def _same_residual(flow: FloatArray, residuals: FloatArray, wanted: FloatArray) 
     return np.asarray((1 - share) * flow[low] + share * flow[low + 1])
 
 
-def _exact_path(settings: FrozenDescent, other: Frozen, start: FloatArray, rate: float) -> FloatArray:
+def _layer_matrices(settings: FrozenDescent, frozen: Frozen) -> list[FloatArray]:
+    """The exact kernels of every layer in the standard parametrisation, (H W, H W) each."""
+    architecture = frozen.network.architecture
+    weights = standard_layer_weights(architecture, settings.width, int(frozen.x.shape[2]))
+    parts = layer_kernels(architecture, np.asarray(frozen.x), memory_plan="matrix")
+    return [settings.width * factor * np.asarray(part) for part, (factor, _) in zip(parts, weights, strict=True)]
+
+
+def _exact_path(
+    optimizer: str, rate: float, steps: int, other: Frozen, start: FloatArray, kernels: list[FloatArray]
+) -> FloatArray:
     """The theory with the exact kernels of every layer: of the network tested nothing is taken but z(0)."""
-    architecture, width = other.network.architecture, settings.width
-    y = np.asarray(other.y, np.float64)
-    channels = int(other.x.shape[2])
-    weights = standard_layer_weights(architecture, width, channels)
-    parts = layer_kernels(architecture, np.asarray(other.x), memory_plan="matrix")
-    kernels = [width * factor * np.asarray(part, np.float64) for part, (factor, _) in zip(parts, weights, strict=True)]
-    leaves = [parameters_at(other.params, placed.position)["kernel"] for placed in convolutions(architecture)]
-    kappas = [
-        float(np.asarray(parameters_at(other.constants("layer"), placed.position)["kernel"]).reshape(()))
-        for placed in convolutions(architecture)
-    ]
-    b1, b2, corrected, epsilon = RULES[settings.optimizer]
-    z, pixels = start.astype(np.float64), y.shape[0] * y.shape[1]
-    mean, squares = np.zeros((pixels, y.shape[2])), np.zeros(len(kernels))
-    outputs = [z]
-    for count in range(1, settings.steps + 1):
-        residual = (z - y).reshape(pixels, -1)
-        mean = b1 * mean + (1 - b1) * residual
-        energies = [
-            np.vdot(residual, kernel @ residual) / leaf.size for kernel, leaf in zip(kernels, leaves, strict=True)
-        ]
-        squares = b2 * squares + (1 - b2) * np.array(energies)
+    y, kappas = np.asarray(other.y), other.constants("layer")
+    places = [placed.position for placed in convolutions(other.network.architecture)]
+    sizes = np.array([parameters_at(other.params, place)["kernel"].size for place in places])
+    constants = np.array([float(parameters_at(kappas, place)["kernel"].reshape(())) for place in places])
+    b1, b2, corrected, epsilon = RULES[optimizer]
+    z, outputs = start, [start]
+    means, squares = np.zeros((len(kernels), *start.reshape(len(kernels[0]), -1).shape)), np.zeros(len(kernels))
+    for count in range(1, steps + 1):
+        residual = (z - y).reshape(len(kernels[0]), -1)
+        products = np.stack([kernel @ residual for kernel in kernels])
+        means = b1 * means + (1 - b1) * products  # K_l m, for m is linear in the residuals
+        squares = b2 * squares + (1 - b2) * np.einsum("nc,lnc->l", residual, products) / sizes
         first, second = (1 - b1**count, 1 - b2**count) if corrected else (1.0, 1.0)
-        step = sum(
-            kappa * (kernel @ (mean / first)) / np.sqrt(square / second + epsilon)
-            for kappa, kernel, square in zip(kappas, kernels, squares, strict=True)
-        )
-        z = z - rate * np.asarray(step).reshape(z.shape)
+        scales = constants / np.sqrt(squares / second + epsilon)
+        z = (z - rate * np.einsum("l,lnc->nc", scales, means / first).reshape(z.shape)).astype(start.dtype)
         outputs.append(z)
     return np.stack(outputs)
 
 
 def _norms(images: FloatArray) -> FloatArray:
     return np.asarray(np.sqrt(np.square(images, dtype=np.float64).sum(axis=(-3, -2, -1))))
-
-
