@@ -75,10 +75,10 @@ def configure(preset: Preset, pictures: Pictures) -> Config:
     network = "autoencoder:levels=2"
     if preset == "quick":
         theories = ("gaussian", "layer", "clock", "exact")
-        return Config(*own, network, ("noise",), (16, 32, 64), theories, 150, 32, 400, (100, 400), 2, 300, 48)
+        return Config(*own, network, ("noise",), (16, 32, 64), theories, 150, 32, 400, (100, 400), 2, 800, 48)
     widths = (16, 32, 64, 128) if preset == "full" else (16, 32, 64, 128, 256, 512)
     width, steps, at = (64, 1000, (100, 300, 1000)) if preset == "full" else (128, 3000, (100, 300, 1000, 3000))
-    return Config(*own, network, ("noise", "image"), widths, THEORIES, 400, width, steps, at, 5, 400, 128)
+    return Config(*own, network, ("noise", "image"), widths, THEORIES, 400, width, steps, at, 5, 1200, 128)
 
 
 def parts(config: Config) -> list[Part]:
@@ -92,7 +92,13 @@ def parts(config: Config) -> list[Part]:
                     learning_rate=config.learning_rate,
                 )  # fmt: skip
                 label = f"{picture.name} from {LABELS[source]}, seed {seed}"
-                found.append(Part(f"who does the work, {label}", split, Split(run, config.at, config.max_products)))
+                found.append(
+                    Part(
+                        f"who does the work, {label}",
+                        split,
+                        Split(run, config.at, 3 * config.steps, config.max_products),
+                    )
+                )
                 if source == "noise":
                     found.append(
                         Part(f"what the kernel becomes, {label}", likeness,

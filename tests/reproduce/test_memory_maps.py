@@ -30,6 +30,7 @@ SMALL: dict[str, Any] = {
     "picture": Pictures().picture("smooth", 16),
     "other": Pictures().picture("texture", 16),
     "at": (2, 4),
+    "linear_steps": 4,
     "shape": (8, 8),
     "widths": (8, 16),
     "width": 16,

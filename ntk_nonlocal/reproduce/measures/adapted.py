@@ -24,15 +24,19 @@ from .training import Training, network_input
 
 FloatArray = np.ndarray[Any, Any]
 # In units of 1 / lambda_max; estimates are made for the last of them.
-_TIMES = np.geomspace(1.0, 2e5, 70)
+_TIMES = np.geomspace(1.0, 1e6, 80)
 
 
 @dataclass(frozen=True)
 class Split:
-    """A training by Adam, and the steps at which its Jacobian is frozen; closed forms take ``max_products``."""
+    """A training by Adam, and the steps at which its Jacobian is frozen; closed forms take ``max_products``.
+
+    With frozen features the same Adam is slower: it has ``linear_steps``.
+    """
 
     training: Training
     at: tuple[int, ...]
+    linear_steps: int
     max_products: int
 
 
@@ -63,8 +67,8 @@ def split(settings: Split, workspace: Workspace) -> Arrays:
     whole = results[last] if last == run.steps else adam(run.steps)
     initial, divisors = whole.initial_params, {step: preconditioner(found) for step, found in results.items()}
     frozen = train(
-        linearize(network, initial), x, y, optimizer=run.optimizer, learning_rate=run.learning_rate, steps=run.steps,
-        params=initial, clean=clean, record_every=5,
+        linearize(network, initial), x, y, optimizer=run.optimizer, learning_rate=run.learning_rate,
+        steps=settings.linear_steps, params=initial, clean=clean, record_every=5,
     )  # fmt: skip
     curves = [
         _closed_form(joint_kernel(network, initial, x), y, clean, settings.max_products),
@@ -112,8 +116,8 @@ def _closed_form(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the errors are stored
         path = trajectory(
-            kernel, y.reshape(flat), start=None if start is None else start.reshape(flat), steps=[1, 3000],
-            tolerance=3e-3, max_products=max_products,
+            kernel, y.reshape(flat), start=None if start is None else start.reshape(flat), steps=[1, int(_TIMES[-1])],
+            tolerance=1e-2, max_products=max_products,
         )  # fmt: skip
     outputs = np.asarray(path.flow(_TIMES)).reshape(-1, *y.shape)
     quality = np.array([psnr(output, clean) for output in outputs])
