@@ -184,6 +184,15 @@ def verdicts() -> str:
     return "\n\n".join(f'??? note "{claim}"\n\n{_indented(_table(head, rows[claim]))}' for claim in order)
 
 
+def adam_verdicts() -> str:
+    """What the experiment "adam" found, of its largest stored preset."""
+    from ntk_nonlocal.reproduce import largest
+
+    content = largest(sorted(RESULTS.glob("reproduce-*")))["adam"]
+    rows = [[html.escape(one[key]) for key in ("statement", "ours", "outcome", "note")] for one in content["verdicts"]]
+    return f"Preset {content['preset']}.\n\n{_table(['statement', 'found', 'outcome', 'note'], rows)}"
+
+
 def _indented(text: str) -> str:
     return "\n".join(f"    {line}" for line in text.splitlines())
 
@@ -285,6 +294,7 @@ TABLES: dict[str, Callable[[], str]] = {
         criteria,
         dropped_criteria,
         verdicts,
+        adam_verdicts,
         optimizers,
         figure_gallery,
     )

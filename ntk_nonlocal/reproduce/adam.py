@@ -319,7 +319,7 @@ def _draw_frozen(results: Results, folder: Path) -> None:
                 own = results.select("frozen_descent", input=source, width=wide)
                 steps, values = own[0]["steps"], np.stack([part[f"{optimizer}.{key}"] for part in own], axis=1)
                 options = {"ls": style, "marker": MARKERS[index], "label": label, "ms": 4}
-                band(axes[0, column], steps, values, colour, **options)
+                band(axes[0, column], steps.tolist(), values, colour, **options)
                 by_width = distances(results, source, f"{optimizer}.{key}")
                 band(axes[1, column], list(by_width), by_width.values(), colour, **options)
             axes[0, column].set_xscale("log")

@@ -183,7 +183,7 @@ def likeness(settings: Likeness, workspace: Workspace) -> Arrays:
     architecture = parse_architecture(run.architecture)
     weights = standard_layer_weights(architecture)
     fed = {
-        "noise": x if run.input == "noise" else np.random.default_rng(1).normal(size=y.shape).astype(np.float32),
+        "noise": x if run.input == "noise" else np.asarray(np.random.default_rng(1).normal(size=y.shape), np.float32),
         "noisy": y,
         "clean": pictures.clean(run.picture),
         "estimate": results[-1].output,

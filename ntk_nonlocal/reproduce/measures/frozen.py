@@ -87,7 +87,7 @@ def _joint_product(op: JointKernel, column: Array) -> Array:
     with jax.default_matmul_precision("highest"):
         out, pullback = jax.vjp(output, op.params)
         (gradient,) = pullback(column.reshape(out.shape))
-        _, moved = jax.jvp(output, (op.params,), (jax.tree.map(jnp.multiply, op.steps, gradient),))
+        moved: Array = jax.jvp(output, (op.params,), (jax.tree.map(jnp.multiply, op.steps, gradient),))[1]
         return moved.reshape(-1)
 
 
@@ -181,14 +181,15 @@ class Frozen:
     def gradient(self) -> Params:
         """The gradient of the first step."""
         _, pullback = jax.vjp(lambda p: self.network.apply(p, self.x), self.params)
-        (found,) = pullback(self.start - self.y)
+        found: Params = pullback(self.start - self.y)[0]
         return found
 
     def constants(self, groups: Groups) -> Params:
         """kappa = E|g| / sqrt(E g^2) of every group at the first step."""
-        return jax.tree.map(
+        found: Params = jax.tree.map(
             lambda g: _grouped(jnp.abs(g), groups) / jnp.sqrt(_grouped(g**2, groups) + 1e-30), self.gradient()
         )
+        return found
 
 
 @dataclass(frozen=True)
