@@ -176,6 +176,10 @@ def _frozen_verdicts(results: Results, source: str, optimizer: str) -> list[Verd
     others = "; ".join(
         f"{_THEORIES[key][0].removeprefix('... ')}: {limits[key]}" for key in config["theories"] if key != "layer"
     )
+    paths = (
+        mean(distances(results, source, f"{optimizer}.layer_path")[wide]),
+        mean(distances(results, source, f"{optimizer}.nearest")[wide]),
+    )
     ends = ", ".join(
         f"{_last(results, source, f'{optimizer}.{key}'):.2f} ({label})"
         for key, label in (("null", "gradient descent"), ("layer", "a clock per layer"))
@@ -197,7 +201,8 @@ def _frozen_verdicts(results: Results, source: str, optimizer: str) -> list[Verd
             "",
             f"distance at the same step {layer} extrapolated, gradient descent's {null} at {wide} channels",
             per_layer,
-            f"Other constants: {others} ({tried}).",
+            f"Other constants, extrapolated: {others}. Whatever the clock, from the nearest point of the theory's path "
+            f"{paths[0]}, of gradient descent's {paths[1]} at {wide} channels ({tried}; wider ones would change it).",
         ),
     ]  # fmt: skip
 
@@ -236,8 +241,14 @@ def _split_verdict(results: Results, picture: str, source: str, role: str) -> Ve
         outcome = "holds"
     elif any(features.high < rival.low for rival in rivals):
         outcome = "contradicted"
-    blind = np.nanmean(np.where(np.isfinite(b := qualities(results, picture, source, "blind")), b, np.nan), axis=0)
-    stops = ", ".join(f"{name} {value:.1f}" for name, value in zip(names, blind, strict=True) if np.isfinite(value))
+    stopped = qualities(results, picture, source, "blind")
+    stops = [
+        f"{name} {values.mean():.1f}"
+        for name, values in zip(names, stopped.T, strict=True)
+        if np.isfinite(values).all()
+    ]
+    ends = np.stack([part["rising"] for part in results.select("split", name=picture, input=source)]).any(axis=0)
+    late = ", ".join(name for name, end in zip(names, ends, strict=True) if end)
     sign = "help" if features.low > 0 else "do not help" if features.high < 0 else "do not clearly help or hurt"
     return Verdict(
         0,
@@ -248,7 +259,8 @@ def _split_verdict(results: Results, picture: str, source: str, role: str) -> Ve
         f"{whole} dB",
         outcome,
         f"Here moved features {sign}. Adam's gain in steps: {shares}. At the stop where the residual is as large as "
-        f"the noise [dB]: {stops}. {config['width']} channels, {config['steps']} steps, {config['seeds']} draws, best "
+        f"the noise [dB]: {', '.join(stops) or 'not reached'}. Still rising at the end: {late or 'none'}. "
+        f"{config['width']} channels, {config['steps']} steps, {config['seeds']} draws, best "
         "steps; larger networks and other pictures would change it.",
     )  # fmt: skip
 
@@ -337,31 +349,29 @@ def _draw_frozen(results: Results, folder: Path) -> None:
 def _draw_split(results: Results, folder: Path) -> None:
     config = results.config
     names = contributions(config["at"])
-    cases = [(role, source) for role in ("smooth", "texture") for source in config["inputs"]]
-    with figure(folder, "adam-work", (4.8 * min(2, len(cases)), 3.6 * -(-len(cases) // 2)), -(-len(cases) // 2), 2) as (
-        drawn,
-        axes,
-    ):
+    cases = [(role, source) for source in config["inputs"] for role in ("smooth", "texture")]
+    rows = len(config["inputs"])
+    kinds = (("initial features, kernel frozen", BLACK, "o"), ("moved features, kernel frozen", BLUE, "s"),
+             ("trained by Adam", RED, "D"))  # fmt: skip
+    with figure(folder, "adam-work", (9.6, 3.6 * rows + 0.3), rows, 2, sharey=True) as (drawn, axes):
         for axis, (role, source) in zip(axes.reshape(-1), cases, strict=True):
             picture = config[role]["name"]
             quality = qualities(results, picture, source)
             for i, name in enumerate(names):
-                colour = GREY if name.startswith("J0") else BLUE if name.startswith("J") else RED
-                middle = quality[:, i].mean()
-                axis.barh(i, middle, color=colour, height=0.7, alpha=0.85)
-                axis.plot(quality[:, i], np.full(len(quality), i), "o", color=BLACK, ms=3)
-                axis.annotate(
-                    f"{middle:.1f}", (quality[:, i].max(), i), (5, 0), textcoords="offset points", va="center"
-                )
-            low, high = quality.min(), quality.max()
-            axis.set_xlim(low - 0.25 * (high - low) - 0.3, high + 0.25 * (high - low) + 0.3)
-            axis.set_yticks(range(len(names)), [_spelt(name) for name in names])
-            axis.invert_yaxis()
+                label, colour, marker = kinds[0 if name.startswith("J0") else 1 if name.startswith("J") else 2]
+                own = quality[:, i]
+                axis.plot([own.min(), own.max()], [i, i], color=colour, lw=1.5)
+                axis.plot(own, np.full(len(own), i), marker, color=colour, ms=3, alpha=0.6)
+                axis.plot(own.mean(), i, marker, color=colour, ms=7, label=label)
+                place = (own.max(), i)
+                axis.annotate(f"{own.mean():.1f}", place, (8, 0), textcoords="offset points", va="center", fontsize=8)
+            axis.axvline(quality[:, 0].mean(), color=GREY, lw=1, ls=":")
+            axis.margins(x=0.15)
             axis.set_title(f"{picture} ({role}), from {LABELS[source]}")
             axis.set_xlabel("best PSNR [dB]")
-        for axis in axes[:, 1]:
-            axis.set_yticklabels([])
-        drawn.suptitle("grey: initial features, frozen kernel; blue: moved features, frozen kernel; red: Adam")
+        axes[0, 0].set_yticks(range(len(names)), [_spelt(name) for name in names])
+        axes[0, 0].invert_yaxis()
+        legend_once(drawn, axes[0], 3)
 
 
 def _spelt(name: str) -> str:
@@ -371,7 +381,7 @@ def _spelt(name: str) -> str:
         return name[0].upper() + name[1:]
     when = "initial kernel" if head == "J0" else f"kernel at step {head[1:]}"
     with_ = "" if not tail else ", from z(0)" if tail[0] == "from" else ", with P"
-    return f"{when[0].upper()}{when[1:]}{with_}"
+    return f"{when.capitalize()}{with_}"
 
 
 def _draw_likeness(results: Results, folder: Path) -> None:
