@@ -247,8 +247,10 @@ def _split_verdict(results: Results, picture: str, source: str, role: str) -> Ve
         for name, values in zip(names, stopped.T, strict=True)
         if np.isfinite(values).all()
     ]
-    ends = np.stack([part["rising"] for part in results.select("split", name=picture, input=source)]).any(axis=0)
-    late = ", ".join(name for name, end in zip(names, ends, strict=True) if end)
+    ends = np.stack([part["rising"] for part in results.select("split", name=picture, input=source)])
+    late = ", ".join(name for name, end in zip(names, ends.any(axis=0), strict=True) if end)
+    if ends.all(axis=0)[[0, names.index(f"J{last}")]].any():
+        outcome = "undecided"  # a best that is still rising in every draw is no best
     sign = "help" if features.low > 0 else "do not help" if features.high < 0 else "do not clearly help or hurt"
     return Verdict(
         0,
@@ -279,6 +281,8 @@ def _likeness_verdicts(results: Results, picture: str) -> list[Verdict]:
         outcome = "holds" if own.low >= BECOMES else "holds in part"
     elif any(margin.high < 0 for margin in margins.values()):
         outcome = "contradicted"
+    moved = mean(found[:, adam, fed["noisy"]] - found[:, start, fed["noisy"]])
+    early = mean(found[:, names.index(f"Adam {config['at'][0]}"), fed["noisy"]])
     learnt = {
         name: mean(
             found[:, index, fed["noisy"]] - found[:, index, fed["flipped"]]
@@ -297,8 +301,10 @@ def _likeness_verdicts(results: Results, picture: str) -> list[Verdict]:
             f"{mean(found[:, start, fed['noisy']])}); above that fed " +
             ", ".join(f"{_FED[name][0]} by {margin}" for name, margin in margins.items()),
             outcome,
-            f"After {last} steps at {config['width']} channels, {config['seeds']} draws. In part: it moves there and "
-            "has not arrived; longer trainings and wider networks would change it.",
+            f"After {last} steps at {config['width']} channels, {config['seeds']} draws. The alignment with the picture "
+            f"{'rises' if moved.low > 0 else 'falls' if moved.high < 0 else 'neither rises nor falls'} in training "
+            f"({moved}), after {config['at'][0]} steps it is {early}. In part: nearer to the picture's kernel than to the "
+            "controls', and not there; longer trainings and wider networks would change it.",
         ),
         Verdict(
             0,
