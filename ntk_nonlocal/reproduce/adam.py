@@ -301,10 +301,10 @@ def _likeness_verdicts(results: Results, picture: str) -> list[Verdict]:
             f"{mean(found[:, start, fed['noisy']])}); above that fed " +
             ", ".join(f"{_FED[name][0]} by {margin}" for name, margin in margins.items()),
             outcome,
-            f"After {last} steps at {config['width']} channels, {config['seeds']} draws. The alignment with the picture "
-            f"{'rises' if moved.low > 0 else 'falls' if moved.high < 0 else 'neither rises nor falls'} in training "
-            f"({moved}), after {config['at'][0]} steps it is {early}. In part: nearer to the picture's kernel than to the "
-            "controls', and not there; longer trainings and wider networks would change it.",
+            f"After {last} steps at {config['width']} channels, {config['seeds']} draws. The alignment with the "
+            f"picture {'rises' if moved.low > 0 else 'falls' if moved.high < 0 else 'neither rises nor falls'} in training "
+            f"({moved}), after {config['at'][0]} steps it is {early}. In part: nearer to the picture's kernel than "
+            "to the controls', and not there; longer trainings and wider networks would change it.",
         ),
         Verdict(
             0,

@@ -165,9 +165,9 @@ CRITERIA: tuple[Criterion, ...] = (
         "adam",
         "On the smooth picture, best steps: what the closed form with the moved Jacobian gains over that with the "
         "initial one lies above what the preconditioner gains and above what linearised Adam gains, intervals apart. "
-        "On the texture the same gain is given with its sign. Undecided where one of the two closed forms is still rising "
-        "at its last time, 10^6 / lambda_max, in every draw (this sentence was added after the first run: it takes back "
-        "a verdict).",
+        "On the texture the same gain is given with its sign. Undecided where one of the two closed forms is still "
+        "rising at its last time, 10^6 / lambda_max, in every draw (this sentence was added after the first run: it "
+        "takes back a verdict).",
     ),
     Criterion(
         0,
