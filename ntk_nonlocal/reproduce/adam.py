@@ -28,6 +28,7 @@ CLOCK = 0.12
 HALF = 0.5
 # The centred alignment from which on two kernels count as one.
 BECOMES = 0.9
+_MORE = "longer trainings and wider networks would change it"
 _NAMES = {"sign": "sign descent", "rmsprop": "RMSprop", "adam": "Adam"}
 _THEORIES = {
     "null": ("gradient descent, same residual", BLACK, "-"),
@@ -282,6 +283,7 @@ def _likeness_verdicts(results: Results, picture: str) -> list[Verdict]:
     elif any(margin.high < 0 for margin in margins.values()):
         outcome = "contradicted"
     moved = mean(found[:, adam, fed["noisy"]] - found[:, start, fed["noisy"]])
+    way = "rises" if moved.low > 0 else "falls" if moved.high < 0 else "neither rises nor falls"
     early = mean(found[:, names.index(f"Adam {config['at'][0]}"), fed["noisy"]])
     learnt = {
         name: mean(
@@ -302,9 +304,8 @@ def _likeness_verdicts(results: Results, picture: str) -> list[Verdict]:
             ", ".join(f"{_FED[name][0]} by {margin}" for name, margin in margins.items()),
             outcome,
             f"After {last} steps at {config['width']} channels, {config['seeds']} draws. The alignment with the "
-            f"picture {'rises' if moved.low > 0 else 'falls' if moved.high < 0 else 'neither rises nor falls'} in training "
-            f"({moved}), after {config['at'][0]} steps it is {early}. In part: nearer to the picture's kernel than "
-            "to the controls', and not there; longer trainings and wider networks would change it.",
+            f"picture {way} in training ({moved}), after {config['at'][0]} steps it is {early}. "
+            f"In part: nearer to the picture's kernel than to the controls', and not there; {_MORE}.",
         ),
         Verdict(
             0,

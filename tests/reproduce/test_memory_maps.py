@@ -31,6 +31,7 @@ SMALL: dict[str, Any] = {
     "other": Pictures().picture("texture", 16),
     "at": (2, 4),
     "linear_steps": 4,
+    "max_products": 10,
     "shape": (8, 8),
     "widths": (8, 16),
     "width": 16,
