@@ -249,8 +249,8 @@ def _split_verdict(results: Results, picture: str, source: str, role: str) -> Ve
         if np.isfinite(values).all()
     ]
     ends = np.stack([part["rising"] for part in results.select("split", name=picture, input=source)])
-    late = ", ".join(name for name, end in zip(names, ends.any(axis=0), strict=True) if end)
-    if ends.all(axis=0)[[0, names.index(f"J{last}")]].any():
+    late = ", ".join(name for name, end in zip(names, ends.T, strict=True) if end.any())
+    if any(ends[:, i].all() for i in (0, names.index(f"J{last}"))):
         outcome = "undecided"  # a best that is still rising in every draw is no best
     sign = "help" if features.low > 0 else "do not help" if features.high < 0 else "do not clearly help or hurt"
     return Verdict(
