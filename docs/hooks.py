@@ -156,7 +156,7 @@ def criteria() -> str:
     """How each claim is judged."""
     from ntk_nonlocal.reproduce import CRITERIA
 
-    rows = [[str(one.claim), f"{one.sentence}", one.experiment, one.holds] for one in CRITERIA]
+    rows = [[str(one.claim or "beside"), f"{one.sentence}", one.experiment, one.holds] for one in CRITERIA]
     return _table(["claim", "what is tested", "experiment", "holds where"], [[html.escape(c) for c in r] for r in rows])
 
 
@@ -182,6 +182,15 @@ def verdicts() -> str:
     head = ["tested", "found", "outcome", "role", "note", "experiment"]
     order = sorted(rows, key=lambda claim: (not claim.startswith("Claim"), claim))
     return "\n\n".join(f'??? note "{claim}"\n\n{_indented(_table(head, rows[claim]))}' for claim in order)
+
+
+def adam_verdicts() -> str:
+    """What the experiment "adam" found, of its largest stored preset."""
+    from ntk_nonlocal.reproduce import largest
+
+    content = largest(sorted(RESULTS.glob("reproduce-*")))["adam"]
+    rows = [[html.escape(one[key]) for key in ("statement", "ours", "outcome", "note")] for one in content["verdicts"]]
+    return f"Preset {content['preset']}.\n\n{_table(['statement', 'found', 'outcome', 'note'], rows)}"
 
 
 def _indented(text: str) -> str:
@@ -285,6 +294,7 @@ TABLES: dict[str, Callable[[], str]] = {
         criteria,
         dropped_criteria,
         verdicts,
+        adam_verdicts,
         optimizers,
         figure_gallery,
     )

@@ -35,7 +35,7 @@ from .images import (
     ssim,
     write_photo,
 )
-from .kernels import nngp_kernel, standard_layer_weights, tangent_kernel, to_stax
+from .kernels import layer_kernels, nngp_kernel, standard_layer_weights, tangent_kernel, to_stax
 from .linalg import degrees_of_freedom, eigenpairs, nystrom
 from .networks import (
     OPTIMIZERS,
@@ -46,6 +46,7 @@ from .networks import (
     linearize,
     noise_input,
     parse_optimizer,
+    preconditioner,
     to_flax,
     train,
 )
@@ -90,6 +91,7 @@ __all__ = [
     "explore",
     "from_flax",
     "gradient_descent",
+    "layer_kernels",
     "linearize",
     "nngp_kernel",
     "noise_input",
@@ -97,6 +99,7 @@ __all__ = [
     "nystrom",
     "parse_architecture",
     "parse_optimizer",
+    "preconditioner",
     "psnr",
     "read_photo",
     "ssim",

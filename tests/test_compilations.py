@@ -128,6 +128,21 @@ def linearize(rng: Random) -> None:
 
 
 @case
+def layer_kernels(rng: Random) -> None:
+    for architecture in (PLAIN, RESAMPLING):
+        for part in nnl.layer_kernels(architecture, image(rng)):
+            part @ rng.random(PIXELS)
+
+
+@case
+def preconditioner(rng: Random) -> None:
+    result = nnl.train(NETWORK, image(rng), image(rng), optimizer="adam", steps=1, params=weights(rng))
+    nnl.empirical_kernel(NETWORK, result.params, image(rng), preconditioner=nnl.preconditioner(result)) @ np.ones(
+        PIXELS
+    )
+
+
+@case
 def operators(rng: Random) -> None:
     factor = rng.random((PIXELS, PIXELS)).astype(np.float32)
     dense = nnl.DenseOperator(jnp.asarray(factor @ factor.T), (SIDE, SIDE))

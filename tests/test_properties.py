@@ -43,6 +43,11 @@ def kernel() -> nnl.DenseOperator:
     return nnl.DenseOperator(np.eye(PIXELS**2, dtype=np.float32), (PIXELS, PIXELS))
 
 
+@functools.cache
+def adapted() -> Any:
+    return nnl.train(NETWORK, IMAGE, IMAGE, optimizer="adam", steps=1)
+
+
 # What cannot be meant, by what is asked for. Objects of other kinds are in all of them.
 OTHER = st.sampled_from([None, "text", b"bytes", 1j, {"a": 1}, [None], object(), [[1, 2], [3]]])
 NO_NUMBER = st.sampled_from(["x", [1, 2], object(), None, 1j, math.nan, math.inf])
@@ -112,6 +117,7 @@ BAD: dict[str, st.SearchStrategy[Any]] = {
     ),
     "operator": st.sampled_from([None, "kernel", 3, np.eye(64), ARCHITECTURE, [nnl.Conv(3)], IMAGE]),
     "network": st.sampled_from([None, "network", 3, ARCHITECTURE, nnl.to_flax]),
+    "trained": st.sampled_from([None, {}, 3, "adam", IMAGE, NETWORK, object()]),
     "params": st.sampled_from([None, {}, 3, {"layer_0": {}}, "params", []]),
     "weights": st.sampled_from(["x", [], [(1, 2)], [(1, math.nan), (1, 1)], [(-1, 0), (1, 1)], 3, object()]),
     "steps": st.one_of(
@@ -225,6 +231,11 @@ CALLS: dict[str, Call] = {
         output=("word", "mean"), layer_weights=("weights?", None), preconditioner=("params?", None),
     ),
     "linearize": call(nnl.linearize, network=("network", NETWORK), params=("params", params)),
+    "layer_kernels": call(
+        nnl.layer_kernels, architecture=("architecture", ARCHITECTURE), network_input=("input", IMAGE),
+        window=("count?", None), memory_plan=("word", "auto"), memory_budget=("count?", None),
+    ),
+    "preconditioner": call(nnl.preconditioner, result=("trained", adapted)),
     "standard_layer_weights": call(
         nnl.standard_layer_weights, architecture=("layer", ARCHITECTURE), width=("count?", 8), in_channels=("count", 2)
     ),

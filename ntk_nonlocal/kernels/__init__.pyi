@@ -12,6 +12,7 @@ from .lag import (
     memory_plans,
 )
 from .layers import LayerWeights, check_layer_weights, standard_layer_weights
+from .layerwise import layer_kernels
 from .oracle import exact_kernel, stax_rule, to_stax
 from .uneven import uneven_affinity
 from .windowed import WindowedKernel, windowed_affinity
@@ -30,6 +31,7 @@ __all__ = [
     "dual",
     "exact_kernel",
     "lag_rule",
+    "layer_kernels",
     "memory_plans",
     "nngp_kernel",
     "standard_layer_weights",

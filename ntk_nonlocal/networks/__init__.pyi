@@ -6,6 +6,7 @@ from .from_flax import from_flax
 from .inputs import noise_input
 from .linearized import LinearizedNetwork, linearize
 from .optimizers import OPTIMIZERS, NamedOptimizer, OptimizerFactory, parse_optimizer, relative_names
+from .preconditioners import preconditioner
 from .result import DivergenceError, History, TrainingResult
 from .training import train
 from .weights import WeightChange, weight_change
@@ -35,6 +36,7 @@ __all__ = [
     "noise_input",
     "parameters_at",
     "parse_optimizer",
+    "preconditioner",
     "relative_names",
     "to_flax",
     "train",

@@ -19,6 +19,7 @@ MODULES = {
     "kernel-change": "kernel_change",
     "exact": "exact",
     "settings": "settings",
+    "adam": "adam",
 }
 
 

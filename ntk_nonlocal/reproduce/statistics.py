@@ -54,6 +54,26 @@ def slope(values: Mapping[int, Any], seed: int = 0) -> Interval:
     return _interval(_slope(x, np.array([found.mean() for found in samples.values()])), _slope(x, draws))
 
 
+def plateau(values: Mapping[int, Any], seed: int = 0) -> Interval:
+    """The limit a of values = a + b width^-1/2: least squares through the means over the repetitions.
+
+    Args:
+      values: the repetitions for every width.
+      seed: of the bootstrap, which draws repetitions anew at every width.
+
+    Raises:
+      ValueError: fewer than two widths, or no repetitions.
+    """
+    samples = {width: np.asarray(found, np.float64) for width, found in sorted(values.items())}
+    if len(samples) < 2 or any(found.size == 0 for found in samples.values()):
+        raise ValueError(f"a plateau needs values at two or more widths, got {dict(values)}")
+    x = np.asarray(list(samples), np.float64) ** -0.5
+    design = np.linalg.pinv(np.stack([np.ones_like(x), x], axis=1))[0]
+    rng = np.random.default_rng(seed)
+    draws = np.stack([rng.choice(found, (_RESAMPLES, found.size)).mean(axis=1) for found in samples.values()], axis=1)
+    return _interval(float(design @ [found.mean() for found in samples.values()]), draws @ design)
+
+
 def mean(values: ArrayLike, seed: int = 0) -> Interval:
     """The mean of repetitions."""
     sample = np.asarray(values, np.float64)

@@ -28,6 +28,10 @@ class Draw:
 # What stands for settings of these names, so that a run takes minutes, most of them for compiling.
 SMALL: dict[str, Any] = {
     "picture": Pictures().picture("smooth", 16),
+    "other": Pictures().picture("texture", 16),
+    "at": (2, 4),
+    "linear_steps": 4,
+    "max_products": 10,
     "shape": (8, 8),
     "widths": (8, 16),
     "width": 16,
