@@ -56,10 +56,10 @@ device: $(INSTALLED)
 	    --folder build/device $(if $(DATA),--data $(DATA))
 	$(BIN)/python experiments/on_device.py run --folder build/device --out build/device/results
 
-# The page of the bundled picture, minutes on two cores; made again where its code has changed.
+# A page of the bundled picture, small enough to hold whole filters; a minute on two cores; made again where its code has changed.
 build/explorer.html: $(wildcard ntk_nonlocal/explore/*.py ntk_nonlocal/explore/page/*) $(INSTALLED)
 	mkdir -p build
-	$(BIN)/ntk-nonlocal explore --crop 48 -q -o $@
+	$(BIN)/ntk-nonlocal explore --crop 32 -q -o $@
 
 $(VENV)/.installed-docs: requirements-docs.txt $(INSTALLED)
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -r requirements-docs.txt

@@ -12,8 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 
-from ntk_nonlocal.denoisers import NonLocalFilter
-from ntk_nonlocal.denoisers.nlm import PatchAffinity
+from ntk_nonlocal.denoisers import NonLocalFilter, PatchAffinity
 from ntk_nonlocal.dynamics import monte_carlo_sure, trajectory
 from ntk_nonlocal.images import psnr
 from ntk_nonlocal.linalg import eigenpairs, probe_generator, symmetric_form
