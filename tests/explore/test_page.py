@@ -133,7 +133,7 @@ def test_a_link_restores_the_view(made: Made, browser: Browser) -> None:
 
 @pytest.mark.slow
 def test_sixty_hovers_in_two_seconds(browser: Browser, tmp_path: Path) -> None:
-    """Of the page's own thread, at the size of the default page: 96x96 pixels, four filters of 170 pairs."""
+    """Of the page's own thread, at 96x96 pixels, four filters of 170 pairs."""
     filters = {name: _made_up(name, (96, 96), rank=170) for name in list(ALL_KERNELS)[:4]}
     noisy = np.random.default_rng(0).random((96, 96, 3))
     browser.open(Explorer(filters, noisy, None, 0.1, "made up").write(tmp_path / "page.html"))
