@@ -12,9 +12,9 @@ from . import parsing
 _DESCRIPTION = """\
 Adds noise to a picture and writes one HTML page on which its filters can be looked at: point at a pixel, and see what
 non-local means and neural networks, infinitely wide ones or a real one, average there; move a slider, and see it after
-1 to 1000000 training steps. The page needs no network and no other file. It holds whole filters of 32x32 pixels, made in
-a minute or two; of larger parts it holds the leading patterns, says how far every row that it draws can be off, and takes
-5 minutes of a core at 64x64 pixels and 20 at 96x96."""
+1 to 1000000 training steps. The page needs no network and no other file. It holds whole filters of 32x32 pixels, made
+in a minute or two; of larger parts it holds the leading patterns, says how far every row that it draws can be off, and
+takes 5 minutes of a core at 64x64 pixels and 20 at 96x96."""
 
 _EXAMPLES = """\
 examples:
