@@ -67,6 +67,14 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(_Stopwatch(limit))
 
 
+if importlib.util.find_spec("hypothesis"):
+    import hypothesis
+
+    # A machine that is busy with other work is no fault of the tests.
+    hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+    hypothesis.settings.load_profile("busy")
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _memory_back() -> None:
     """What the module before compiled goes, and its memory back to the system."""
