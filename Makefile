@@ -6,12 +6,12 @@ INSTALLED := $(VENV)/.installed
 # Processes of the tests.
 WORKERS := 2
 
-.PHONY: help demo test test-all lint docs device package lowest clean
+.PHONY: help demo test test-all test-slow test-newest lint docs device package lowest clean
 
 help:
 	@echo "make demo   compare trained networks with their infinite-width limit on the bundled image, into build/demo"
 	@echo "make test   run the tests, but for those that take minutes"
-	@echo "make test-all  run all tests"
+	@echo "make test-all  run all tests: these, the slow ones (test-slow), and with the newest JAX on Python 3.12 (test-newest)"
 	@echo "make lint   check style, formatting and types"
 	@echo "make docs   build the documentation site into build/docs"
 	@echo "make device  on a machine with an accelerator: what it adds to the stored results, in 8 minutes, into build/device"
@@ -25,9 +25,13 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --timeout=900 -m "not slow"
 
-# The rest: what takes minutes, and the tests once more with the newest JAX where a Python 3.12 is found.
-test-all: test
+test-all: test test-slow test-newest
+
+test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --timeout=1800 -m slow
+
+# With the newest JAX, where a Python 3.12 is found.
+test-newest:
 	@set -e; for candidate in python3.12 "$$(pyenv prefix 3.12 2>/dev/null || true)/bin/python3.12"; do \
 	    if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 12))' >/dev/null 2>&1; \
 	    then python="$$candidate"; break; fi; \
