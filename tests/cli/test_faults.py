@@ -19,7 +19,7 @@ from ntk_nonlocal.results import read_arrays, read_json
 if os.name != "posix":
     pytest.skip("signals and file-size limits of POSIX", allow_module_level=True)
 
-# The command line with the experiment "dynamics" made small: 4x4 pixels, twelve parts.
+# The command line with the experiment "dynamics" made small: 8x8 pixels, twelve parts.
 _REPRODUCE = """
 import dataclasses, sys
 from ntk_nonlocal.cli import run
@@ -28,8 +28,8 @@ from ntk_nonlocal.reproduce import dynamics
 real = dynamics.configure
 
 def configure(preset, pictures):
-    small = {"shape": (4, 4), "architectures": ("cnn:depth=1",), "widths": (8, 32), "seeds": 2, "steps": (1, 10)}
-    return dataclasses.replace(real(preset, pictures), **small)
+    small = {"architectures": ("cnn:depth=1",), "cases": (("ntk", True),), "widths": (8, 32), "seeds": 3}
+    return dataclasses.replace(real(preset, pictures), picture=pictures.picture("smooth", 8), steps=(1, 10), **small)
 
 dynamics.configure = configure
 sys.argv[1:1] = ["reproduce", "dynamics", "--out"]
