@@ -13,6 +13,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from PIL import Image
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -33,6 +35,8 @@ def main() -> None:
             ],
             check=True, stderr=subprocess.DEVNULL,
         )  # fmt: skip
+    picture = ROOT / "figures" / "explorer.png"
+    Image.open(picture).convert("RGB").quantize(256).save(picture, optimize=True)
 
 
 if __name__ == "__main__":

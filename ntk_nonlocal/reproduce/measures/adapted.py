@@ -20,11 +20,12 @@ from ntk_nonlocal.operators import LinearOperator
 from ..pictures import Picture
 from ..workspace import Arrays, Workspace
 from .frozen import joint_kernel
-from .training import Training, network_input
+from .training import Training, network_input, trained
 
 FloatArray = np.ndarray[Any, Any]
 # In units of 1 / lambda_max; estimates are made for the last of them.
 _TIMES = np.geomspace(1.0, 1e6, 80)
+_RECORD_EVERY = 5  # steps between the PSNR among which the best is looked for
 
 
 @dataclass(frozen=True)
@@ -61,14 +62,14 @@ def split(settings: Split, workspace: Workspace) -> Arrays:
     network, last = run.network(), max(settings.at)
 
     def adam(steps: int) -> TrainingResult:
-        return _trained(replace(run, steps=steps), workspace)
+        return trained(replace(run, steps=steps), workspace, _RECORD_EVERY)
 
     results = {step: adam(step) for step in settings.at}
     whole = results[last] if last == run.steps else adam(run.steps)
     initial, divisors = whole.initial_params, {step: preconditioner(found) for step, found in results.items()}
     frozen = train(
         linearize(network, initial), x, y, optimizer=run.optimizer, learning_rate=run.learning_rate,
-        steps=settings.linear_steps, params=initial, clean=clean, record_every=5,
+        steps=settings.linear_steps, params=initial, clean=clean, record_every=_RECORD_EVERY,
     )  # fmt: skip
     curves = [
         _closed_form(joint_kernel(network, initial, x), y, clean, settings.max_products),
@@ -90,15 +91,6 @@ def split(settings: Split, workspace: Workspace) -> Arrays:
         "error": np.array([curve["error"] for curve in curves]),
         "rising": np.array([values.argmax() == len(values) - 1 for values in quality]),
     }
-
-
-def _trained(run: Training, workspace: Workspace) -> TrainingResult:
-    pictures = workspace.pictures
-    return train(
-        run.network(), network_input(run, pictures), pictures.noisy(run.picture), optimizer=run.optimizer,
-        steps=run.steps, step_size=run.step_size, learning_rate=run.learning_rate, seed=run.seed,
-        clean=pictures.clean(run.picture), record_every=5,
-    )  # fmt: skip
 
 
 def _history(result: TrainingResult) -> Mapping[str, Any]:
@@ -174,12 +166,12 @@ def likeness(settings: Likeness, workspace: Workspace) -> Arrays:
         return np.asarray(found - found.mean(axis=0))
 
     last = max(settings.at)
-    results = [_trained(replace(run, steps=step), workspace) for step in settings.at]
+    results = [trained(replace(run, steps=step), workspace) for step in settings.at]
     descent = replace(run, optimizer="gd", steps=last, learning_rate=None, step_size=settings.step_size)
     kernels = [empirical_kernel(network, results[-1].initial_params, x)]
     kernels += [empirical_kernel(network, result.params, x) for result in results]
     kernels.append(empirical_kernel(network, results[-1].params, x, preconditioner=preconditioner(results[-1])))
-    kernels.append(empirical_kernel(network, _trained(descent, workspace).params, x))
+    kernels.append(empirical_kernel(network, trained(descent, workspace).params, x))
     architecture = parse_architecture(run.architecture)
     weights = standard_layer_weights(architecture)
     fed = {

@@ -58,9 +58,10 @@ def network_input(settings: Training, pictures: Pictures) -> np.ndarray[Any, Any
     return noise_input(size, settings.noise_channels, settings.noise_scale, settings.seed)
 
 
-def trained(settings: Training, workspace: Workspace) -> TrainingResult:
-    """The training itself, resumed from its checkpoint where it was interrupted."""
+def trained(settings: Training, workspace: Workspace, record_every: int | None = None) -> TrainingResult:
+    """The training itself, resumed from its checkpoint where it was interrupted; a part may have several."""
     every = workspace.checkpoint_every or _CHECKPOINT_EVERY
+    folder = workspace.folder / "checkpoints" / f"{settings.optimizer}-{settings.steps}"
     return train(
         settings.network(),
         network_input(settings, workspace.pictures),
@@ -71,8 +72,9 @@ def trained(settings: Training, workspace: Workspace) -> TrainingResult:
         learning_rate=settings.learning_rate,
         seed=settings.seed,
         clean=workspace.pictures.clean(settings.picture),
+        record_every=record_every,
         # A short run is sooner repeated than resumed.
-        checkpoint=workspace.folder / "checkpoints" if settings.steps > every else None,
+        checkpoint=folder if settings.steps > every else None,
         checkpoint_every=every,
     )
 
