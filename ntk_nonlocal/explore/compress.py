@@ -15,8 +15,7 @@ import scipy.linalg
 from ntk_nonlocal.denoisers import NonLocalFilter, PatchAffinity
 from ntk_nonlocal.dynamics import monte_carlo_sure, trajectory
 from ntk_nonlocal.images import psnr
-from ntk_nonlocal.linalg import eigenpairs, probe_generator, symmetric_form
-from ntk_nonlocal.networks import EmpiricalKernel
+from ntk_nonlocal.linalg import symmetric_form
 from ntk_nonlocal.operators import DenseOperator, LinearOperator, ScaledOperator
 
 from .stored import Floats, StoredFilter, filtered
@@ -26,9 +25,6 @@ _COARSE, _FINE, _FINELY = 0.02, 0.002, 16  # grain of eigenvectors over their me
 _BITS = {_COARSE: 7.7, _FINE: 11.0}  # of an entry, after compression
 _LAYER_GRAIN = 1e-3
 _LAYER_ERROR = 2e-4  # root mean square, on the [0, 1] scale
-_PROBES = 48
-_UNLUCKY = 1.78  # sqrt(48 / q), q the 10^-6 quantile of chi-squared with 48 degrees of freedom
-_BELOW_ZERO = -5e-7  # over the largest eigenvalue: where rounding in single precision may put others
 _ACCURATE = 0.01  # a relative error below which further eigenpairs are not needed
 
 Tick = Callable[[float], None]
@@ -53,11 +49,11 @@ def store(task: Task, budget: int, tick: Tick) -> StoredFilter:
     tick(0.15)
     matrix, scale = _symmetric(op)
     tick(0.3)
-    pairs = _pairs(op if matrix is None else matrix, _rank(op.shape[0], budget))
+    pairs = _pairs(matrix, _rank(op.shape[0], budget))
     tick(0.5)
     times, layers, risk, quality = _estimates(task, _for_products(op, matrix, scale))
     tick(0.95)
-    low = _BELOW_ZERO if matrix is None else _lower_end(matrix, pairs)
+    low = _lower_end(matrix, pairs)
     for share in (8, 4, 2, 1):
         found = StoredFilter(
             name=task.name,
@@ -69,7 +65,7 @@ def store(task: Task, budget: int, tick: Tick) -> StoredFilter:
             risk=risk,
             psnr=quality,
             low=low,
-            **_spectral(op if matrix is None else matrix, pairs.first(-(-len(pairs.x) // share)), low, task.seed),
+            **_spectral(matrix, pairs.first(-(-len(pairs.x) // share)), low),
         )
         if _accurate(found):
             break
@@ -91,10 +87,8 @@ def _rank(pixels: int, budget: int) -> int:
     return max(1, min(most, pixels - 1))
 
 
-def _symmetric(op: LinearOperator) -> tuple[Floats | None, Floats | None]:
-    """The matrix of a symmetric kernel similar to ``op``, None where its columns are dear; and the scale between."""
-    if isinstance(op, EmpiricalKernel):
-        return None, None
+def _symmetric(op: LinearOperator) -> tuple[Floats, Floats | None]:
+    """The matrix of a symmetric kernel similar to ``op``, and the scale between them, None for none."""
     scale = None
     if isinstance(op, NonLocalFilter):
         scale = 1 / np.sqrt(np.asarray(op.degrees, np.float64))
@@ -128,10 +122,8 @@ def _affinities(op: NonLocalFilter) -> Floats:
     return np.asarray(np.exp(matrix, out=matrix))
 
 
-def _for_products(op: LinearOperator, matrix: Floats | None, scale: Floats | None) -> LinearOperator:
-    """The operator in single precision, with its matrix where there is one."""
-    if matrix is None:
-        return op
+def _for_products(op: LinearOperator, matrix: Floats, scale: Floats | None) -> LinearOperator:
+    """The operator with its matrix, in single precision."""
     dense = DenseOperator(jnp.asarray(matrix.astype(np.float32)), op.image_shape)
     if scale is None:
         return dense
@@ -148,50 +140,33 @@ class _Pairs:
     largest: float
     x: Floats
     vectors: Floats
-    residuals: Floats
-    beyond: float  # the next eigenvalue, from above
+    beyond: float  # the next eigenvalue over the largest
 
     def first(self, rank: int) -> _Pairs:
         """The first ``rank`` of them."""
         if rank == len(self.x):
             return self
-        beyond = float(self.x[rank] + self.residuals[rank])
-        return _Pairs(self.largest, self.x[:rank], self.vectors[:, :rank], self.residuals[:rank], beyond)
+        return _Pairs(self.largest, self.x[:rank], self.vectors[:, :rank], float(self.x[rank]))
 
 
-def _pairs(op: LinearOperator | Floats, rank: int) -> _Pairs:
-    """``rank`` leading eigenpairs: of a matrix in double precision, or what products in single precision give."""
-    if isinstance(op, np.ndarray):
-        count = min(rank + 1, len(op))
-        values, vectors = scipy.linalg.eigh(op, subset_by_index=(len(op) - count, len(op) - 1), check_finite=False)
-        values, vectors, residuals = values[::-1], vectors[:, ::-1], np.full(count, 1e-15 * values[-1])
-    else:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # the residuals say how far it came, and are counted
-            found = eigenpairs(op, min(rank + 1, op.shape[0]), tolerance=2e-6, block_size=16, max_products=60)
-        values, vectors = np.asarray(found.values, np.float64), np.asarray(found.vectors, np.float64)
-        residuals = np.asarray(found.residuals, np.float64)
+def _pairs(matrix: Floats, rank: int) -> _Pairs:
+    """The ``rank`` leading eigenpairs."""
+    count = rank + 1
+    values, vectors = scipy.linalg.eigh(
+        matrix, subset_by_index=(len(matrix) - count, len(matrix) - 1), check_finite=False
+    )
+    values, vectors = values[::-1], vectors[:, ::-1]
     vectors = vectors * np.where(vectors.sum(axis=0) < 0, -1, 1)
-    rank = min(rank, len(values) - 1)
-    largest = float(values[0])
-    beyond = float(values[rank] + residuals[rank]) / largest
-    return _Pairs(largest, values[:rank] / largest, vectors[:, :rank], residuals[:rank] / largest, beyond)
+    x = values / values[0]
+    return _Pairs(float(values[0]), x[:rank], vectors[:, :rank], float(x[rank]))
 
 
-def _spectral(op: LinearOperator | Floats, pairs: _Pairs, low: float, seed: int) -> dict[str, Any]:
+def _spectral(matrix: Floats, pairs: _Pairs, low: float) -> dict[str, Any]:
     """The fields of ``StoredFilter`` that are about the spectrum, but for ``low``."""
-    pixels = op.shape[0]
+    pixels, high = len(matrix), pairs.beyond
     weight = np.clip(1 - np.sum(pairs.vectors**2, axis=1), 0, 1)
-    known = pairs.vectors**2 @ pairs.x
-    exact = isinstance(op, np.ndarray)
-    if isinstance(op, np.ndarray):
-        left = np.diagonal(op) / pairs.largest - known
-    else:
-        left = _estimated_rest(op, pairs, seed) * np.sqrt(weight)
-    high = pairs.beyond
+    left = np.diagonal(matrix) / pairs.largest - pairs.vectors**2 @ pairs.x
     middle = float(np.clip(left.sum() / max(float(weight.sum()), 1e-300), 0, high))
-    if not exact:  # a root mean square, and on purpose too large, is no mean
-        middle = min(middle / _UNLUCKY, high)
     mean = np.clip(np.divide(left, weight, out=np.full(pixels, high), where=weight > 1e-9), low, high)
     grain = np.where(np.arange(len(pairs.x)) < _FINELY, _FINE, _COARSE) / np.sqrt(pixels)
     levels = np.rint(pairs.vectors / grain)
@@ -203,25 +178,12 @@ def _spectral(op: LinearOperator | Floats, pairs: _Pairs, low: float, seed: int)
         "high": high,
         "weight": _up(weight),
         "mean": mean.astype(np.float32).astype(np.float64),
-        "mean_is_exact": exact,
-        "residuals": pairs.residuals,
     }
 
 
 def _up(values: Floats) -> Floats:
     """In single precision, not below the value."""
     return np.nextafter(values.astype(np.float32), np.float32(2)).astype(np.float64)
-
-
-def _estimated_rest(op: LinearOperator, pairs: _Pairs, seed: int) -> Floats:
-    """From above, but for one pixel in a million: the length of every row of the kernel without the stored pairs.
-
-    K g without its part in the stored pairs, g normal, has at every pixel the variance that is asked for.
-    """
-    probes = probe_generator(seed).normal(size=(op.shape[0], _PROBES))
-    products = np.asarray(op @ probes.astype(np.float32), np.float64) / pairs.largest
-    products -= pairs.vectors @ (pairs.vectors.T @ products)
-    return np.asarray(_UNLUCKY * np.sqrt(np.mean(products**2, axis=1)))
 
 
 def _lower_end(matrix: Floats, pairs: _Pairs) -> float:
@@ -245,15 +207,12 @@ def _estimates(task: Task, op: LinearOperator) -> tuple[Floats, Floats, Floats, 
     """(times, layers, risk, psnr) of ``StoredFilter``, from two trajectories: of y, and of y slightly perturbed."""
     steps = 10 ** np.linspace(0, 6, _KNOTS)
     waiting = [op]
-    dear = isinstance(op, EmpiricalKernel)
 
     def run(image: Floats) -> Floats:
         kernel = waiting.pop() if waiting else (_held(task.make(image)) if task.moves else op)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
-            path = trajectory(
-                kernel, image.astype(np.float32), steps=[10**6], tolerance=3e-4, max_products=120 if dear else 600
-            )
+            path = trajectory(kernel, image.astype(np.float32), steps=[10**6], tolerance=3e-4, max_products=600)
         return np.asarray(path.filtered(lambda x: np.stack([filtered(x, step) for step in steps])))
 
     noisy = task.noisy.astype(np.float32)

@@ -11,8 +11,8 @@ f_t(a_p) (Jensen). With g_p, the middle of the two,
 a diagonal, where the spectrum is flat, and eigenpairs of what is left. Its error is E_pq = Sum_rest (f_t(x_i) - s)
 v_i[p] v_i[q] + (s - sqrt(g_p g_q)) (I - V V^T)_pq for any s; the second part is known. A convex function of f_t stays
 below its own chord: with (f - s)^2 this bounds the length of the first part's row, with |f - s| the diagonal of a
-matrix that dominates it, hence by Cauchy and Schwarz every entry. The smallest bound counts; what quantisation and the
-inexactness of the eigenpairs do at most is added. The page computes the same, in JavaScript.
+matrix that dominates it, hence by Cauchy and Schwarz every entry. The smallest bound counts; what quantisation does at
+most is added. The page computes the same, in JavaScript.
 """
 
 from __future__ import annotations
@@ -44,8 +44,6 @@ class StoredFilter:
       levels: their eigenvectors as integers, shape (d, r); times ``grain`` (r,) they are unit vectors.
       middle, low, high: mean, lower and upper end of the rest of the spectrum, over the largest eigenvalue.
       weight, mean: R and a of every pixel (see the module), shape (d,).
-      mean_is_exact: whether ``mean`` is that, or an upper estimate.
-      residuals: |K v - lambda v| / lambda_max of the stored pairs, shape (r,).
       scale: the filter is diag(scale) F diag(1 / scale) with F as above, shape (d,); ones for symmetric kernels.
       times: (k, j): how much of each of the j ``layers`` is in the estimate at the k steps 10^(6 i / (k - 1)).
       layers: integers, shape (j, H W C); times ``layer_grain`` they add up to the estimate.
@@ -63,8 +61,6 @@ class StoredFilter:
     high: float
     weight: Floats
     mean: Floats
-    mean_is_exact: bool
-    residuals: Floats
     scale: Floats
     times: Floats
     layers: Floats
@@ -113,7 +109,7 @@ class StoredFilter:
         differences = [np.max(np.abs(apart - s) * np.abs(overlap) * ratio * beside) for s in (local, common)]
         rest = min(float(length[0] + differences[0]), float(length[1] + differences[1]))
         on_diagonal = float(self.weight[pixel] * (high[pixel] - low[pixel]) / 2)
-        inexact = self._rounding(pixel, step) + self._turning(pixel, step)
+        inexact = self._rounding(pixel, step)
         largest = float(np.abs(self.weights(row, column, step)).max())
         worst = max(rest, on_diagonal) + inexact * steepest
         sure = max(largest - worst, float(known[pixel] + self.weight[pixel] * low[pixel]) - inexact)
@@ -143,7 +139,7 @@ class StoredFilter:
     def _gain(self, step: float) -> tuple[Floats, Floats]:
         """What the rest's mean gain at every pixel is at least and at most."""
         first, last, span = filtered(self.low, step), filtered(self.high, step), self.high - self.low
-        place = (self.mean - self.low) / span if span > 0 and self.mean_is_exact else np.zeros_like(self.mean)
+        place = (self.mean - self.low) / span if span > 0 else np.zeros_like(self.mean)
         low = first + place * (last - first)
         return low, np.maximum(low, filtered(self.mean, step))
 
@@ -162,13 +158,6 @@ class StoredFilter:
         half = np.maximum(filtered(self.x, step), 0) * self.grain / 2
         sums = np.abs(self.levels) @ (half * self.grain)
         return float(sums[pixel] + sums.max() + np.sum(half * self.grain) / 2)
-
-    def _turning(self, pixel: int, step: float) -> float:
-        """What the residuals of the eigenpairs do to a row, to first order, spread evenly over the pixels."""
-        gap = np.maximum(self.x - self.high, 1e-300)
-        turned = (self.residuals * np.minimum(step, 1 / gap)) ** 2
-        mine = (self.levels[pixel] * self.grain) ** 2
-        return float(np.sqrt(mine @ turned) + 2 * np.sqrt(turned.sum() / len(self.mean)))
 
 
 def _square(middle: float) -> Callable[[Floats], Floats]:

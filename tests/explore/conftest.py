@@ -6,14 +6,13 @@ import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
 import ntk_nonlocal as nnl
 
 from .browser import Browser, installed
-from .pages import KERNELS, SIGMA, Made
+from .pages import KERNELS, SIGMA, Made, compiled_quickly
 
 TITLE = "<img src=x onerror=alert(1)>\u2028\"'&amp;--></script><script>document.title = 'run'</script>.png"
 
@@ -22,17 +21,15 @@ def _make(folder: Path, shape: tuple[int, int], kernels: tuple[str, ...]) -> Mad
     clean = nnl.crop(nnl.example_image(128), shape, center=(32, 56)).astype("float32")
     noisy = np.asarray(nnl.add_noise(clean, SIGMA), np.float32)
     explorer = importlib.import_module("ntk_nonlocal.explore.explorer")
-    before, quick = explorer._BYTES, jax.config.values["jax_disable_most_optimizations"]
+    before = explorer._BYTES
     explorer._BYTES = 700 * shape[0] * shape[1]  # as few eigenpairs for each pixel as a large picture has
-    jax.config.update("jax_disable_most_optimizations", True)
+    path = folder / "page.html"
     try:
-        path = folder / "page.html"
-        return Made(
-            nnl.explore(noisy, path, clean=clean, sigma=SIGMA, kernels=kernels, title=TITLE), path, noisy, clean
-        )
+        with compiled_quickly():
+            shown = nnl.explore(noisy, path, clean=clean, sigma=SIGMA, kernels=kernels, title=TITLE)
     finally:
         explorer._BYTES = before
-        jax.config.update("jax_disable_most_optimizations", quick)
+    return Made(shown, path, noisy, clean)
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from ntk_nonlocal.explore import Explorer, build
@@ -32,11 +34,23 @@ class Made:
         return _exact(self, name)
 
 
+@contextmanager
+def compiled_quickly() -> Iterator[None]:
+    """Programs with few optimizations; what a training rounds depends on them, so pages and exact filters share this."""
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before)
+
+
 @cache
 def _exact(made: Made, name: str) -> Callable[[float], Any]:
-    kernel = build(name, made.noisy, SIGMA)
-    scale = 1 / np.sqrt(np.asarray(kernel.degrees, np.float64)) if name == "nlm" else np.ones(kernel.shape[0])
-    matrix = np.asarray(kernel.as_matrix(), np.float64) * scale / scale[:, None]
+    with compiled_quickly():
+        kernel = build(name, made.noisy, SIGMA)
+        scale = 1 / np.sqrt(np.asarray(kernel.degrees, np.float64)) if name == "nlm" else np.ones(kernel.shape[0])
+        matrix = np.asarray(kernel.as_matrix(), np.float64) * scale / scale[:, None]
     values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
 
     def whole(step: float) -> Any:

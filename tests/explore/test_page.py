@@ -165,8 +165,6 @@ def _made_up(name: str, shape: tuple[int, int], rank: int) -> StoredFilter:
         high=1e-3,
         weight=np.full(pixels, 0.9),
         mean=np.full(pixels, 1e-4),
-        mean_is_exact=True,
-        residuals=np.zeros(rank),
         scale=np.ones(pixels),
         times=np.ones((73, 4)),
         layers=rng.integers(0, 200, (4, 3 * pixels)).astype(np.int16),

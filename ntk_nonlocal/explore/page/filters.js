@@ -21,7 +21,7 @@ export class Filter {
     const high = new Float64Array(this.pixels);
     const gain = new Float64Array(this.pixels);
     for (let p = 0; p < this.pixels; p++) {
-      const place = span > 0 && this.mean_is_exact ? (this.mean[p] - this.low) / span : 0;
+      const place = span > 0 ? (this.mean[p] - this.low) / span : 0;
       low[p] = first + place * (last - first);
       high[p] = Math.max(low[p], filtered(this.mean[p], step));
       gain[p] = (low[p] + high[p]) / 2;
@@ -118,7 +118,7 @@ export class Filter {
     }
     const rest = Math.min(lengths[0] + differences[0], lengths[1] + differences[1]);
     const onDiagonal = (this.weight[pixel] * (high[pixel] - low[pixel])) / 2;
-    const inexact = shared.sums[pixel] + shared.rounding + this.turning(pixel);
+    const inexact = shared.sums[pixel] + shared.rounding;
     const worst = Math.max(rest, onDiagonal) + inexact * steepest;
     const sure = Math.max(largest - worst, known[pixel] + this.weight[pixel] * low[pixel] - inexact);
     const base = Math.min(largest, sure);
@@ -145,21 +145,9 @@ export class Filter {
       smallest = Math.min(smallest, scale[q]);
       size = Math.max(size, Math.sqrt(this.chord((f) => Math.abs(f - common), q)) / scale[q]);
     }
-    const turned = Array.from(this.x, (x, i) => {
-      const gap = Math.max(x - this.high, 1e-300);
-      return (this.residuals[i] * Math.min(step, 1 / gap)) ** 2;
-    });
-    const even = 2 * Math.sqrt(turned.reduce((a, b) => a + b, 0) / pixels);
     const rounding = most + factor.reduce((a, b) => a + b, 0) / 2;
-    now.shared = { common, sums, size, smallest, turned, even, rounding };
+    now.shared = { common, sums, size, smallest, rounding };
     return now.shared;
-  }
-
-  turning(pixel) {
-    const { turned, even } = this.atStep.shared;
-    let sum = 0;
-    for (let i = 0; i < this.rank; i++) sum += turned[i] * (this.levels[pixel * this.rank + i] * this.grain[i]) ** 2;
-    return Math.sqrt(sum) + even;
   }
 
   estimate(step) {
