@@ -16,6 +16,7 @@ from ntk_nonlocal.denoisers import NonLocalFilter, PatchAffinity
 from ntk_nonlocal.dynamics import monte_carlo_sure, trajectory
 from ntk_nonlocal.images import psnr
 from ntk_nonlocal.linalg import symmetric_form
+from ntk_nonlocal.networks import EmpiricalKernel
 from ntk_nonlocal.operators import DenseOperator, LinearOperator, ScaledOperator
 
 from .stored import Floats, StoredFilter, filtered
@@ -131,8 +132,8 @@ def _for_products(op: LinearOperator, matrix: Floats, scale: Floats | None) -> L
 
 
 def _held(op: LinearOperator) -> LinearOperator:
-    """The operator, ready for many products."""
-    return _for_products(op, *_symmetric(op))
+    """The operator, ready for one trajectory: a trained network's matrix costs more than that."""
+    return op if isinstance(op, EmpiricalKernel) else _for_products(op, *_symmetric(op))
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class Made:
 
 @contextmanager
 def compiled_quickly() -> Iterator[None]:
-    """Programs with few optimizations; what a training rounds depends on them, so pages and exact filters share this."""
+    """Programs with few optimizations, which round differently: a training amplifies that, so both sides share it."""
     before = jax.config.values["jax_disable_most_optimizations"]
     jax.config.update("jax_disable_most_optimizations", True)
     try:
