@@ -18,7 +18,7 @@ import pytest
 
 import ntk_nonlocal as nnl
 from ntk_nonlocal.dynamics import monte_carlo_sure, sure
-from ntk_nonlocal.kernels import windowed_affinity
+from ntk_nonlocal.kernels import patch_affinity
 from ntk_nonlocal.linalg import alignment, approximation_error, flow_filter
 from ntk_nonlocal.networks import weight_change
 from ntk_nonlocal.operators import LinearOperator
@@ -205,7 +205,7 @@ def twicing(rng: Random) -> None:
 
 @case
 def windowed(rng: Random) -> None:
-    everything(windowed_affinity(image(rng).transpose(2, 0, 1), 3, number(rng), 3, number(rng)), rng)
+    everything(patch_affinity(image(rng).transpose(2, 0, 1), 3, number(rng), 3, number(rng)), rng)
 
 
 @case

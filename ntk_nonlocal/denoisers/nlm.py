@@ -8,7 +8,6 @@ the patch: the paper's h is this one times patch_size * sqrt(channels). Patches 
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,46 +19,12 @@ from jax.typing import ArrayLike
 
 from ntk_nonlocal.checks import positive, whole
 from ntk_nonlocal.images import finite_jax
+from ntk_nonlocal.kernels import PatchAffinity, patch_affinity
 from ntk_nonlocal.linalg import check_image
-from ntk_nonlocal.operators import LinearOperator, ScaledOperator, static_field
+from ntk_nonlocal.operators import ScaledOperator
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Real
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True, repr=False)
-class PatchAffinity(LinearOperator):
-    """exp(-max(|y_i - y_j|^2 - offset, 0) / h^2) for patches at lags below ``window`` per axis, zero beyond.
-
-    Nothing of size (H W)^2 is held: every product computes the affinities anew, one lag after another.
-    """
-
-    padded: Array
-    h: Array
-    offset: Array
-    patch_size: int = static_field()
-    window: int = static_field()
-
-    @property
-    def image_shape(self) -> tuple[int, int]:  # type: ignore[override]
-        margin = 2 * (self.patch_size // 2)
-        return (self.padded.shape[0] - margin, self.padded.shape[1] - margin)
-
-    @property
-    def dtype(self) -> np.dtype[np.generic]:
-        return np.dtype(self.padded.dtype)
-
-    def _product(self, columns: Array) -> Array:
-        product: Array = _affinity_product(self, columns)
-        return product
-
-    def rows(self, pixels: ArrayLike) -> Array:
-        rows: Array = _affinity_rows(self, jnp.asarray(self.check_pixels(pixels)))
-        return rows
-
-    def diagonal(self) -> Array:
-        return jnp.ones(self.shape[0], self.dtype)
 
 
 @jax.tree_util.register_dataclass
@@ -106,8 +71,9 @@ def nonlocal_means(
         filter is the same.
       patch_size: side of the patches, odd.
       h: decay of the affinity, an intensity (see the module). 0.6 sigma unless given.
-      window: keep pairs at lags below it in both axes; None is the whole image (cost (H W)^2 patch distances per
-        product, for small images). A window cuts off hard, so that the affinity need not be positive semi-definite.
+      window: keep pairs at lags below it in both axes; None is the whole image, for small ones: 2 (H W)^2 affinities,
+        kept where half of the free memory allows it and computed anew in every product otherwise. A window cuts off
+        hard, so that the affinity need not be positive semi-definite.
       sigma: standard deviation of the noise, in the units of y; 2 sigma^2, what it adds to a distance on average, is
         then subtracted. None is the paper's form.
 
@@ -115,89 +81,19 @@ def nonlocal_means(
       ValueError: neither h nor sigma given, or values outside their ranges.
     """
     image = finite_jax("y", y, floats=True)
-    if whole("patch_size", patch_size, 1) % 2 == 0:
-        raise ValueError(f"patch_size must be odd and positive, got {patch_size!r}")
-    margin = patch_size // 2
-    if margin >= min(image.shape[:2]):
-        raise ValueError(f"patch_size {patch_size} is too large to mirror a {image.shape[0]}x{image.shape[1]} image")
     if sigma is not None:
         sigma = positive("sigma, in the units of y,", sigma)
     if h is None and sigma is None:
         raise ValueError("give h (an intensity such as 0.06), or sigma, from which h = 0.6 sigma")
     decay = positive("h", 0.6 * sigma if h is None and sigma is not None else h)
-    if window is not None:
-        window = whole("window", window, 1)
     largest = max(image.shape[:2])
-    kernel = PatchAffinity(
-        padded=jnp.pad(image, ((margin, margin), (margin, margin), (0, 0)), mode="reflect"),
-        h=jnp.asarray(decay, image.dtype),
-        offset=jnp.asarray(0.0 if sigma is None else 2 * sigma**2, image.dtype),
-        patch_size=patch_size,
-        window=largest if window is None else min(window, largest),
+    kernel = patch_affinity(
+        jnp.moveaxis(image, 2, 0),
+        patch_size,
+        decay,
+        largest if window is None else min(whole("window", window, 1), largest),
+        0.0 if sigma is None else 2 * sigma**2,
+        tapered=False,
     )
     degrees = kernel @ jnp.ones(kernel.shape[0], image.dtype)
     return NonLocalFilter(kernel, 1 / degrees, jnp.ones_like(degrees))
-
-
-def _box(values: Array, size: int) -> Array:
-    """Sums over size x size windows that lie inside, per axis by shifted adds."""
-    rows = values.shape[0] - size + 1
-    columns = values.shape[1] - size + 1
-    tall = functools.reduce(jnp.add, [values[o : o + rows] for o in range(size)])
-    return functools.reduce(jnp.add, [tall[:, o : o + columns] for o in range(size)])
-
-
-def _affinity(op: PatchAffinity, square_differences: Array) -> Array:
-    """From squared differences of samples, (H + margin, W + margin), to affinities of patches, (H, W)."""
-    samples = op.patch_size**2 * op.padded.shape[2]
-    distance = _box(square_differences, op.patch_size) / samples
-    return jnp.exp(-jnp.maximum(distance - op.offset, 0) / op.h**2)
-
-
-@jax.jit
-def _affinity_rows(op: PatchAffinity, pixels: Array) -> Array:
-    rows: Array = jax.lax.map(functools.partial(_affinity_row, op), pixels)
-    return rows
-
-
-def _affinity_row(op: PatchAffinity, pixel: Array) -> Array:
-    height, width = op.image_shape
-    row, column, size = pixel // width, pixel % width, op.patch_size
-    patch = jax.lax.dynamic_slice(op.padded, (row, column, 0), (size, size, op.padded.shape[2]))
-    square = sum(
-        jnp.sum((op.padded[a : a + height, b : b + width] - patch[a, b]) ** 2, axis=2)
-        for a in range(size)
-        for b in range(size)
-    )
-    samples = size**2 * op.padded.shape[2]
-    affinity = jnp.exp(-jnp.maximum(square / samples - op.offset, 0) / op.h**2)
-    near = (jnp.abs(jnp.arange(height) - row) < op.window)[:, None] & (jnp.abs(jnp.arange(width) - column) < op.window)
-    return jnp.where(near, affinity, 0).reshape(-1)
-
-
-@jax.jit
-def _affinity_product(op: PatchAffinity, columns: Array) -> Array:
-    """Sum over half of all lags; each gives a pair's affinity to both of its pixels."""
-    (height, width), reach = op.image_shape, op.window - 1
-    values = columns.reshape(height, width, -1)
-    around = jnp.pad(values, ((reach, reach), (reach, reach), (0, 0)))
-    far = jnp.pad(op.padded, ((reach, reach), (reach, reach), (0, 0)))
-    inside = jnp.pad(jnp.ones((height, width), op.dtype), reach)
-    lags = [(dy, dx) for dy in range(reach + 1) for dx in range(-reach, reach + 1) if dy > 0 or dx > 0]
-    lags = [lag for lag in lags if lag[0] < height and abs(lag[1]) < width]
-    if not lags:
-        return columns
-
-    def add(total: Array, lag: Array) -> tuple[Array, None]:
-        y, x = lag[0] + reach, lag[1] + reach
-        other = jax.lax.dynamic_slice(far, (y, x, 0), op.padded.shape)
-        affinity = _affinity(op, jnp.sum((op.padded - other) ** 2, axis=2))
-        affinity = (affinity * jax.lax.dynamic_slice(inside, (y, x), (height, width)))[:, :, None]
-        total = total.at[reach : reach + height, reach : reach + width].add(
-            affinity * jax.lax.dynamic_slice(around, (y, x, 0), values.shape)
-        )
-        there = jax.lax.dynamic_slice(total, (y, x, 0), values.shape) + affinity * values
-        return jax.lax.dynamic_update_slice(total, there, (y, x, 0)), None
-
-    total, _ = jax.lax.scan(add, around, jnp.asarray(lags))
-    return total[reach : reach + height, reach : reach + width].reshape(columns.shape)

@@ -3,15 +3,15 @@
 What method "ntk" of ``denoise`` stands for. In every pass,
 
 1. several networks with one sinusoidal hidden layer of infinite width, ``Conv(k), Rbf(gamma), Conv(1)``, are fed the
-   noisy image (first pass) or the estimate of the pass before. Training their last layer follows the fixed kernel K of
-   ``windowed.py``; dividing the output by the degrees D = diag(K 1) and weighting the loss by them turns the filter of
-   a step into D^-1 K, that of non-local means. Their outputs after t steps are F_t y, F_t = I - (I - D^-1 K)^t
-   (Tachella, Tang & Davies 2021: twicing).
+   noisy image (first pass) or the estimate of the pass before. Training their last layer follows their fixed kernel K
+   (``kernels/affinity.py``); dividing the output by the degrees D = diag(K 1) and weighting the loss by them turns the
+   filter of a step into D^-1 K, that of non-local means. Their outputs after t steps are F_t y,
+   F_t = I - (I - D^-1 K)^t (Tachella, Tang & Davies 2021: twicing).
 2. A last linear layer mixes the outputs, each split into frequency bands, in opponent colours; its weights, and in the
    last pass the step t, have the least Stein risk (``combination.py``). The divergences come from a second run of the
    whole chain on a slightly perturbed image, kernels included: the filters' dependence on the noise is accounted for.
 
-Where the noise is not equally strong everywhere, patches are compared in its units (``uneven.py``), the loss is
+Where the noise is not equally strong everywhere, patches are compared in its units (``affinity.py``), the loss is
 weighted by its inverse variance, which is zero at missing pixels, and the probes and Stein's risk have its local level.
 
 Feeding the estimate back is the closed-form counterpart of the feature learning that Adam does.
@@ -25,9 +25,10 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from numpy.typing import NDArray
 
-from ntk_nonlocal.kernels import WindowedKernel, uneven_affinity, windowed_affinity
+from ntk_nonlocal.kernels import PatchAffinity, patch_affinity
 from ntk_nonlocal.linalg import probe_generator
 
 from .levels import filled
@@ -256,36 +257,41 @@ def _outputs(
 ) -> Planes:
     """The bands of every network's output after every step, then those of the noisy image, shape (M, C, H, W)."""
     levels = _levels(noisy.shape, setting.levels)
-    target = jnp.asarray(noisy)
+    channels = len(noisy)
+
+    def columns(planes: Planes) -> Array:
+        return jnp.asarray(planes).reshape(len(planes), -1).T
+
+    def shown(values: Array) -> NDArray[Any]:
+        return np.asarray(bands(values.T.reshape(channels, *noisy.shape[1:]), levels))
+
+    target = columns(noisy)
     precision = None if run.deviation is None else _precision(run.deviation)
+    loss = jnp.ones_like(target[:, :1]) if precision is None else columns(precision)
     parts = []
     for branch in branches:
         kernel = _kernel(fed, branch, setting.window, run.sigma, precision)
-        if precision is None:
-            degrees = kernel.apply(jnp.ones_like(target[:1]))
-            reached = None
-        else:
-            degrees = kernel.apply(jnp.asarray(precision))
+        degrees = kernel @ loss
+        if precision is not None:
             reached = degrees > _UNREACHED
             degrees = jnp.maximum(degrees, _UNREACHED)
         output = jnp.zeros_like(target)
         for step in range(1, max(steps) + 1):
             rest = target - output
-            output = output + kernel.apply(rest if precision is None else rest * precision) / degrees
+            output = output + (kernel @ (rest if precision is None else rest * loss)) / degrees
             if step in steps:
-                shown = output if reached is None else jnp.where(reached, output, target)
-                parts.append(np.asarray(bands(shown, levels)))
+                parts.append(shown(output if precision is None else jnp.where(reached, output, target)))
         tick()
-    parts.append(np.asarray(bands(target, levels)))
+    parts.append(shown(target))
     return np.concatenate(parts)
 
 
-def _kernel(fed: Planes, branch: Branch, window: int, sigma: float, precision: Planes | None) -> WindowedKernel:
+def _kernel(fed: Planes, branch: Branch, window: int, sigma: float, precision: Planes | None) -> PatchAffinity:
     if precision is None:
         offset = 2 * sigma**2 if branch.corrected else 0.0
-        return windowed_affinity(fed, branch.patch_size, branch.bandwidth * sigma, window, offset)
-    offset = 2.0 if branch.corrected else 0.0
-    return uneven_affinity(fed / np.float32(sigma), precision, branch.patch_size, branch.bandwidth, window, offset)
+        return patch_affinity(fed, branch.patch_size, branch.bandwidth * sigma, window, offset)
+    scaled, offset = fed / np.float32(sigma), 2.0 if branch.corrected else 0.0
+    return patch_affinity(scaled, branch.patch_size, branch.bandwidth, window, offset, precision=precision)
 
 
 def _precision(deviation: Planes) -> Planes:

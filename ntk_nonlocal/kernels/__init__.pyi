@@ -1,9 +1,10 @@
+from .affinity import PatchAffinity, patch_affinity
 from .exact import nngp_kernel, tangent_kernel
 from .lag import (
     Dual,
     LagKernel,
     PairOf,
-    WindowKernel,
+    WindowedLagKernel,
     branch_slices,
     chain_slices,
     combine,
@@ -14,16 +15,16 @@ from .lag import (
 from .layers import LayerWeights, check_layer_weights, standard_layer_weights
 from .layerwise import layer_kernels
 from .oracle import exact_kernel, stax_rule, to_stax
-from .uneven import uneven_affinity
-from .windowed import WindowedKernel, windowed_affinity
+from .windowed import WindowedKernel
 
 __all__ = [
     "Dual",
     "LagKernel",
     "LayerWeights",
     "PairOf",
-    "WindowKernel",
+    "PatchAffinity",
     "WindowedKernel",
+    "WindowedLagKernel",
     "branch_slices",
     "chain_slices",
     "check_layer_weights",
@@ -34,10 +35,9 @@ __all__ = [
     "layer_kernels",
     "memory_plans",
     "nngp_kernel",
+    "patch_affinity",
     "standard_layer_weights",
     "stax_rule",
     "tangent_kernel",
     "to_stax",
-    "uneven_affinity",
-    "windowed_affinity",
 ]

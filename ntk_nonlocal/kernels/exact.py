@@ -17,13 +17,14 @@ from ntk_nonlocal.checks import choice, whole
 from ntk_nonlocal.images import checked_input
 from ntk_nonlocal.operators import DenseOperator, LinearOperator
 
+from .blocks import all_values
 from .lag import budget as memory
 from .lag.corrections import find_corrections
 from .lag.demand import Lags
 from .lag.duals import dual
-from .lag.kernel import Kind, LagKernel, MemoryPlan, Weights, all_values, fill_stores
+from .lag.kernel import Kind, LagKernel, MemoryPlan, Weights, fill_stores
 from .lag.slices import lag_rule
-from .lag.window import WindowKernel, window_fits
+from .lag.window import WindowedLagKernel, window_fits
 from .layers import LayerWeights, check_layer_weights
 from .oracle import exact_kernel
 
@@ -185,7 +186,7 @@ def _lag_kernel(serial: Serial, image: jax.Array, size: tuple[int, int], options
         "memory_plan": memory_plan,
     }
     if banded and window is not None:
-        op: LagKernel | WindowKernel = WindowKernel(**common, window=window)
+        op: LagKernel | WindowedLagKernel = WindowedLagKernel(**common, window=window)
     else:
         op = LagKernel(**common, window=window)
     if memory_plan == "keep":

@@ -1,174 +1,144 @@
-"""The affinity of non-local means within a search window, held in memory lag by lag.
+"""A kernel within a search window: one way to store it and one product, whatever its values are.
 
-A network with one sinusoidal hidden layer, ``Serial(Conv(k), Rbf(gamma), Conv(1, weight_std=1.0))``, of infinite width
-has the kernel exp(-gamma w^2 / (C k^2) |p_i - p_j|^2) between the k x k patches p of its input (Rahimi & Recht 2007;
-the ``nngp`` kernel, training of the last layer), which is the affinity of non-local means (Buades, Coll & Morel 2005).
-Here it is kept for pairs at lags below R in both axes, tapered by (1 - |t_y| / R)(1 - |t_x| / R): the triangle is a
-positive definite function, so that the tapered kernel is positive semi-definite (Schur product) where ``offset`` is 0.
+Kept or evaluated are the values K[i, i + t] of half of the displacements t = (t_y, t_x): row lags t_y = 0 .. R - 1 and,
+with each, all column lags |t_x| < R. Every value serves both ends of its pair,
 
-The frame of the image is mirrored, so that patches at the border are whole: the network sees a mirrored margin, and its
-output is cropped.
+    out[i] += K[i, i + t] V[i + t],    out[i + t] += K[i, i + t] V[i],
+
+so that of t_y = 0 those with t_x < 0 are zero, and t = 0, whose ends are one pixel, is halved.
+
+A row lag is ONE line of numbers: zeros, then the planes of all its column lags, each with a zero behind it. Pixels are
+numbered through, so that i + t is further on by the number t_y W + t_x, and no plane needs a frame: i + t is read at
+i - (t_y W + t_x), and where that lies before the plane, it meets the end of the plane before, whose last t_y rows hold
+no pair and are zero.
 """
 
 from __future__ import annotations
 
-import functools
-from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from jax.typing import ArrayLike
 
-from ntk_nonlocal.images import finite_jax
-from ntk_nonlocal.operators import LinearOperator, static_field
-from ntk_nonlocal.xla import alive, computed_once
+from .blocks import Block, BlockedOperator, replicated, sum_blocks
 
-_GROUP = 9  # lags of one compiled sum
+# Lags of one compiled sum: fewer go through the sums more often, more take longer to compile.
+_GROUP = 9
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True, repr=False)
-class WindowedKernel(LinearOperator):
-    """A symmetric kernel within a search window.
+class WindowedKernel(BlockedOperator):
+    """A symmetric kernel that vanishes beyond a window; a block holds the lines of its row lags.
 
-    Attributes:
-      weights: K[i, i + t] for half of the lags t in the order of ``half_window``, shape (lags, H + R - 1, W + 2 R - 2):
-        the image with a frame of R - 1 pixels above and on both sides; zero where i or i + t lies outside the image.
-      window: R, lags are below it in both axes.
+    Subclasses are dataclasses with the fields of ``BlockedOperator`` and ``window``, R: lags are below it in both axes.
     """
 
-    weights: Array
-    window: int = static_field()
+    window: int
 
     @property
-    def image_shape(self) -> tuple[int, int]:  # type: ignore[override]
-        height, width = self.weights.shape[-2:]
-        return (int(height) - self.window + 1, int(width) - 2 * self.window + 2)
+    def reach(self) -> tuple[int, int]:
+        """The largest lags of rows and of columns."""
+        height, width = self.image_shape
+        return min(self.window, height) - 1, min(self.window, width) - 1
 
     @property
-    def dtype(self) -> np.dtype[np.generic]:
-        return np.dtype(self.weights.dtype)
+    def row_lags(self) -> int:
+        return self.reach[0] + 1
+
+    @property
+    def column_lags(self) -> int:
+        return 2 * self.reach[1] + 1
+
+    def lines(self, planes: Array) -> Array:
+        """The lines of planes (row lags, column lags, H, W) that are zero where i + t is no pixel."""
+        count, pixels = len(planes), self.shape[0]
+        zero_behind = jnp.pad(planes.reshape(count, self.column_lags, pixels), ((0, 0), (0, 0), (0, 1)))
+        front = self.reach[0] * self.image_shape[1]
+        return jnp.pad(zero_behind.reshape(count, -1), ((0, 0), (front, 0)))
+
+    def start(self, column: Any) -> Any:
+        """Where the plane of a column lag, counted from the smallest, begins in a line."""
+        return self.reach[0] * self.image_shape[1] + column * (self.shape[0] + 1)
 
     def _product(self, columns: Array) -> Array:
-        planes = columns.T.reshape(-1, *self.image_shape)
-        product: Array = self.apply(planes).reshape(columns.shape[1], -1).T
-        return product
+        return _product(self, replicated(self, columns))
 
-    def apply(self, planes: Array) -> Array:
-        """K on every plane, shape (C, H, W)."""
-        product: Array = _product(self.weights, planes, self.window)
-        return product
-
-    def diagonal(self) -> Array:
-        (height, width), reach = self.image_shape, self.window - 1
-        return self.weights[0, reach:, reach : reach + width].reshape(height * width)
+    def rows(self, pixels: ArrayLike) -> Array:
+        return _rows(self, replicated(self, jnp.asarray(self.check_pixels(pixels))))
 
 
-def half_window(window: int) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:
-    """The lags (t_y, t_x) below ``window`` that begin with (0, 0) and hold one of every pair t, -t."""
-    reach = window - 1
-    lags = [(y, x) for y in range(reach + 1) for x in range(-reach, reach + 1) if y > 0 or x >= 0]
-    return np.asarray(lags, np.int32)
+def once(row_lag: Any, column_lag: Any, dtype: Any) -> Array:
+    """What the value of a lag is stored with: every pair once, a pixel with itself half."""
+    return jnp.where(row_lag > 0, 1, 0.5 * (1 + jnp.sign(column_lag))).astype(dtype)
 
 
-def windowed_affinity(
-    features: ArrayLike, patch_size: int, bandwidth: float, window: int, offset: float = 0.0
-) -> WindowedKernel:
-    """exp(-max(d - offset, 0) / bandwidth^2) times the taper, d the mean squared difference over a patch's samples.
-
-    Args:
-      features: what the network is fed, planes of shape (C, H, W).
-      patch_size: k, odd, at most 2 min(H, W) - 1.
-      bandwidth: on the scale of the features; gamma w^2 = 1 / bandwidth^2.
-      window: R.
-      offset: what noise adds to d on average (2 sigma^2 for a noisy image), taken off as non-local means does. Above
-        zero the kernel is no longer that of a network and need not be positive semi-definite.
-
-    Raises:
-      ValueError: arguments outside their ranges.
-    """
-    planes = finite_jax("features", features, ("C", "H", "W"), floats=True)
-    if patch_size < 1 or patch_size % 2 == 0 or patch_size // 2 >= min(planes.shape[1:]):
-        raise ValueError(f"patch_size must be odd, positive and fit into {planes.shape[1:]}, got {patch_size!r}")
-    if window < 1:
-        raise ValueError(f"window must be at least 1, got {window!r}")
-    if not (bandwidth > 0 and np.isfinite(bandwidth)) or not (offset >= 0 and np.isfinite(offset)):
-        raise ValueError(f"bandwidth must be positive and offset not negative, got {bandwidth!r} and {offset!r}")
-    return WindowedKernel(_affinity(planes, bandwidth, offset, patch_size, window), window)
+def triangle(lag: Any, window: int, dtype: Any) -> Array:
+    """1 - |t| / R, zero beyond: a positive definite taper."""
+    return jnp.maximum(1 - jnp.abs(lag).astype(dtype) / window, 0)
 
 
-@functools.partial(jax.jit, static_argnames=("patch_size", "window"))
-def _affinity(planes: Array, bandwidth: Array, offset: Array, patch_size: int, window: int) -> Array:
-    channels, height, width = planes.shape
-    margin, reach = patch_size // 2, window - 1
-    frame = jnp.pad(planes, ((0, 0), (margin, margin), (margin, margin)), mode="reflect")
-    around = jnp.pad(frame, ((0, 0), (reach, reach), (2 * reach, 2 * reach)))
-    inside = jnp.pad(jnp.ones((height, width), planes.dtype), ((reach, reach), (2 * reach, 2 * reach)))
-    size = (height + reach, width + 2 * reach)
-    scale, truth = 1 / (channels * patch_size**2), alive(planes)
+@jax.jit
+def _product(op: WindowedKernel, columns: Array) -> Array:
+    (height, width), (down, across) = op.image_shape, op.reach
+    # (rows, columns of V, pixels): a row of the kernel serves all columns of V while it is in the cache
+    vectors = columns.reshape(height, width, -1).transpose(0, 2, 1)
+    around = jnp.pad(vectors, ((down, down), (0, 0), (across, across)))
 
-    def one(lag: Array) -> Array:
-        row, column = lag[0], lag[1] + reach
+    def sums_over(first: Any, count: int, block: Block, index: Array, around: Array) -> tuple[Array, Array]:
+        """What the lags first + (0 .. count - 1) of a block give to the pixels i, and to i + t."""
+        to_left, to_right = jnp.zeros(vectors.shape, op.dtype), jnp.zeros(vectors.shape, op.dtype)
+        for place in range(first, first + count) if isinstance(first, int) else (first + k for k in range(count)):
+            line, column = jnp.int32(place // op.column_lags), jnp.int32(place % op.column_lags)
+            row_lag, column_lag, start = index * op.block + line, column - across, op.start(column)
 
-        def squares(around: Array) -> Array:
-            shape = (1, size[0] + 2 * margin, size[1] + 2 * margin)
-            total = jnp.zeros(shape[1:], planes.dtype)
-            for channel in range(channels):
-                here = jax.lax.dynamic_slice(around, (channel, 0, reach), shape)[0]
-                there = jax.lax.dynamic_slice(around, (jnp.int32(channel), row, column), shape)[0]
-                total += jnp.square(here - there)
-            return total
+            def values(shift: Any, line: Array = line, start: Array = start) -> Array:
+                plane = lax.dynamic_slice(block.stack, (block.place, line, start - shift), (1, 1, height * width))
+                return plane.reshape(height, 1, width)
 
-        distance = computed_once(squares, truth, around)
-        if margin:
-            distance = computed_once(lambda values: _window_sum(values, patch_size, 0), truth, distance)
-            distance = _window_sum(distance, patch_size, 1)
-        taper = jnp.prod(1 - jnp.abs(lag).astype(planes.dtype) / window)
-        affinity = taper * jnp.exp(-jnp.maximum(scale * distance - offset, 0) / bandwidth**2)
-        pair = inside[: size[0], reach : reach + size[1]] * jax.lax.dynamic_slice(inside, (row, column), size)
-        return affinity * pair
+            def moved(sign: int, row_lag: Array = row_lag, column_lag: Array = column_lag) -> Array:
+                corner = (down + sign * row_lag, jnp.int32(0), across + sign * column_lag)
+                return lax.dynamic_slice(around, corner, vectors.shape)
 
-    weights: Array = jax.lax.map(one, jnp.asarray(half_window(window)))
-    return weights
+            to_left += values(jnp.int32(0)) * moved(1)
+            to_right += values(row_lag * width + column_lag) * moved(-1)
+        return to_left, to_right
 
+    def add(op: WindowedKernel, around: Array, sums: tuple[Array, Array], block: Block, index: Array) -> Any:
+        groups, rest = divmod(block.stack.shape[1] * op.column_lags, _GROUP)
 
-def _window_sum(values: Array, size: int, axis: int) -> Array:
-    """Sums over ``size`` neighbours along an axis, where all of them exist."""
-    count = values.shape[axis] - size + 1
-    parts = [jax.lax.slice_in_dim(values, start, start + count, axis=axis) for start in range(size)]
-    return functools.reduce(jnp.add, parts)
+        def group(number: Any, count: int, sums: tuple[Array, Array]) -> tuple[Array, Array]:
+            left, right = sums_over(number * _GROUP, count, block, index, around)
+            return sums[0] + left, sums[1] + right
+
+        sums = lax.fori_loop(0, groups, lambda number, sums: group(number, _GROUP, sums), sums)
+        return group(groups, rest, sums) if rest else sums
+
+    zero = jnp.zeros(vectors.shape, op.dtype)
+    to_left, to_right = sum_blocks(op, add, around, (zero, zero), join=True)
+    return (to_left + to_right).transpose(0, 2, 1).reshape(height * width, -1)
 
 
-@functools.partial(jax.jit, static_argnames="window")
-def _product(weights: Array, planes: Array, window: int) -> Array:
-    (channels, height, width), reach = planes.shape, window - 1
-    # (rows, planes, columns): a row of weights serves all planes while it is in the cache
-    around = jnp.pad(planes.transpose(1, 0, 2), ((reach, reach), (0, 0), (reach, reach)))
-    size = (height, channels, width)
-    lags, zero = jnp.asarray(half_window(window)), jnp.int32(0)
+@jax.jit
+def _rows(op: WindowedKernel, pixels: Array) -> Array:
+    (height, width), (down, across) = op.image_shape, op.reach
+    y, x = pixels[:, None] // width, pixels[:, None] % width
+    which = jnp.arange(len(pixels))[:, None]
+    lags, starts = np.arange(-across, across + 1), op.start(np.arange(op.column_lags))
 
-    def weight(index: Array, row: Array, column: Array) -> Array:
-        return jax.lax.dynamic_slice(weights, (index, row, column), (1, height, width))[0, :, None]
+    def add(op: WindowedKernel, pixels: Array, out: Array, block: Block, index: Array) -> Array:
+        values = block.values()
+        for line in range(op.block):
+            row_lag = index * op.block + line
+            ahead = values[line][starts + pixels[:, None]]
+            behind = values[line][starts + pixels[:, None] - (row_lag * width + lags)]
+            out = out.at[which, y + down + row_lag, x + across + lags].add(ahead)
+            # of row lags beyond the last all values are zero
+            above = y + down - jnp.minimum(row_lag, down)
+            out = out.at[which, above, x + across - lags].add(behind)
+        return out
 
-    def add(first: Array | int, count: int, sums: tuple[Array, Array]) -> tuple[Array, Array]:
-        """The lags first + (0 .. count - 1): what pixels i and what pixels i + t receive."""
-        given, taken = jnp.zeros(size, planes.dtype), jnp.zeros(size, planes.dtype)
-        for place in range(count):
-            index = jnp.asarray(first + place, jnp.int32)
-            ahead, behind = reach + lags[index], reach - lags[index]
-            centre = jnp.int32(reach)
-            there = jax.lax.dynamic_slice(around, (ahead[0], zero, ahead[1]), size)
-            given += weight(index, centre, centre) * there
-            there = jax.lax.dynamic_slice(around, (behind[0], zero, behind[1]), size)
-            taken += weight(index, behind[0], behind[1]) * there
-        return sums[0] + given, sums[1] + taken
-
-    groups, rest = divmod(len(weights), _GROUP)
-    sums = (jnp.zeros(size, planes.dtype), jnp.zeros(size, planes.dtype))
-    sums = jax.lax.fori_loop(0, groups, lambda group, sums: add(group * _GROUP, _GROUP, sums), sums)
-    given, taken = add(groups * _GROUP, rest, sums)
-    # lag (0, 0) is met twice above, by both ends of its pair
-    own = weights[0, reach:, None, reach : reach + width] * around[reach : reach + height, :, reach : reach + width]
-    return (given + taken - own).transpose(1, 0, 2)
+    out = jnp.zeros((len(pixels), height + 2 * down, width + 2 * across), op.dtype)
+    out = sum_blocks(op, add, pixels, out)
+    return out[:, down : down + height, across : across + width].reshape(len(pixels), height * width)

@@ -47,7 +47,7 @@ def test_kernel_and_filter_follow_the_definition(patch_size: int, window: int | 
 
 def test_constants_are_kept_and_h_comes_from_sigma() -> None:
     w = nonlocal_means(IMAGE, 3, sigma=0.1)
-    assert float(w.kernel.h) == pytest.approx(0.06)
+    assert float(w.kernel.bandwidth) == pytest.approx(0.06)
     assert np.allclose(w.apply(np.full((7, 9, 1), 0.4)), 0.4, atol=1e-6)
     assert float(w.weights(5).sum()) == pytest.approx(1, abs=1e-6)
 

@@ -14,7 +14,7 @@ from ntk_nonlocal.denoisers import denoise
 from ntk_nonlocal.denoisers.colours import colours_of
 from ntk_nonlocal.denoisers.levels import estimated_levels, filled
 from ntk_nonlocal.images import add_noise, crop, estimate_sigma, example_image, psnr
-from ntk_nonlocal.kernels import uneven_affinity, windowed_affinity
+from ntk_nonlocal.kernels import patch_affinity
 
 Image = np.ndarray[Any, Any]
 SIGMA = 25 / 255
@@ -162,9 +162,9 @@ def test_an_even_map_is_the_number(clean: Image, noise: Image) -> None:
 
 def test_the_uneven_kernel_is_the_even_one_for_even_noise() -> None:
     planes = np.random.default_rng(0).normal(size=(2, 11, 13)).astype(np.float32)
-    even = windowed_affinity(planes * 0.1, 3, 0.06, 5, 2 * 0.1**2)
-    uneven = uneven_affinity(planes, np.ones((1, 11, 13), np.float32), 3, 0.6, 5, 2.0)
-    np.testing.assert_allclose(uneven.weights, even.weights, rtol=1e-4, atol=1e-6)
+    even = patch_affinity(planes * 0.1, 3, 0.06, 5, 2 * 0.1**2)
+    uneven = patch_affinity(planes, 3, 0.6, 5, 2.0, precision=np.ones((1, 11, 13), np.float32))
+    np.testing.assert_allclose(uneven.as_matrix(), even.as_matrix(), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("gap", ["scattered", "block", "by channel"])

@@ -16,7 +16,7 @@ from jax.scipy.sparse.linalg import cg
 import ntk_nonlocal as nnl
 from ntk_nonlocal.dynamics import monte_carlo_sure
 from ntk_nonlocal.images import as_image, checked_input, finite_array, finite_jax, real_array
-from ntk_nonlocal.kernels import windowed_affinity
+from ntk_nonlocal.kernels import patch_affinity
 from ntk_nonlocal.linalg import energy_shares, leading_eigenvectors
 
 # Eighths: the same numbers in every type.
@@ -45,7 +45,7 @@ TAKERS: dict[str, Callable[[Any], Any]] = {
     "twicing": lambda x: nnl.twicing(FILTER, x, [1, 2]),
     "filter.apply": lambda x: FILTER.apply(x),
     "nonlocal_means": lambda x: nnl.nonlocal_means(x, 3, 0.3) @ COLUMN,
-    "windowed_affinity": lambda x: windowed_affinity(x, 3, 0.3, 2) @ np.ones(16, np.float32),
+    "patch_affinity": lambda x: patch_affinity(x, 3, 0.3, 2) @ np.ones(16, np.float32),
     "operator": lambda x: KERNEL @ np.reshape(x, (64, 2)) if isinstance(x, np.ndarray) else KERNEL @ x,
     "monte_carlo_sure": lambda x: monte_carlo_sure(lambda v: 0.5 * v[None], x, 0.1)[0],
     "energy_shares": lambda x: energy_shares(x, BASIS),

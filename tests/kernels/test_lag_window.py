@@ -9,7 +9,7 @@ import pytest
 
 from ntk_nonlocal.architecture import Conv, Downsample, Layer, Relu, Serial, Upsample
 from ntk_nonlocal.kernels import tangent_kernel
-from ntk_nonlocal.kernels.lag.window import WindowKernel
+from ntk_nonlocal.kernels.lag.window import WindowedLagKernel
 
 PLAIN = Serial(Conv(3), Relu(), Conv(3, bias_std=0.2), Relu(), Conv(1))
 CIRCULAR = Serial(Conv(3, padding="circular"), Relu(), Conv(1))
@@ -54,8 +54,8 @@ def test_a_windowed_kernel_is_the_full_one_times_the_taper(architecture: Layer, 
 def test_small_windows_compute_only_the_lags_inside(x64: None) -> None:
     """The engine for windows is used, and what it keeps grows with the window, not with the image squared."""
     narrow, wide = (tangent_kernel(PLAIN, image(6, width), window=2) for width in (20, 40))
-    assert isinstance(narrow, WindowKernel)
-    assert isinstance(wide, WindowKernel)
+    assert isinstance(narrow, WindowedLagKernel)
+    assert isinstance(wide, WindowedLagKernel)
     assert wide.kept_bytes() < 2.2 * narrow.kept_bytes()
 
 
@@ -64,7 +64,7 @@ def test_every_block_size_and_kept_slices_give_the_same(block: int, x64: None) -
     """Three row lags in blocks of one, two (one of them half empty) and three."""
     expected = tapered(PLAIN, 3)
     op = tangent_kernel(PLAIN, image(), window=3)
-    assert isinstance(op, WindowKernel)
+    assert isinstance(op, WindowedLagKernel)
     op = dataclasses.replace(op, block=block).prepared()
     close = {"rtol": 0, "atol": 1e-12 * expected.max()}
     np.testing.assert_allclose(op @ np.eye(48), expected, **close)

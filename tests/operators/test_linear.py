@@ -15,7 +15,7 @@ from scipy.sparse.linalg import aslinearoperator, cg
 from ntk_nonlocal.architecture import Conv, Relu, Serial, vanilla_cnn
 from ntk_nonlocal.denoisers import nonlocal_means
 from ntk_nonlocal.dynamics import gradient_descent, twicing
-from ntk_nonlocal.kernels import nngp_kernel, tangent_kernel, windowed_affinity
+from ntk_nonlocal.kernels import nngp_kernel, patch_affinity, tangent_kernel
 from ntk_nonlocal.linalg import eigenpairs, nystrom
 from ntk_nonlocal.networks import empirical_kernel, to_flax
 from ntk_nonlocal.operators import DenseOperator, LinearOperator, ScaledOperator, static_field
@@ -63,7 +63,7 @@ KINDS: dict[str, Callable[[], LinearOperator]] = {
     "exact": lambda: tangent_kernel(vanilla_cnn(3), IMAGE),
     "exact, window": lambda: nngp_kernel(vanilla_cnn(3), IMAGE, window=3),
     "empirical": lambda: empirical_kernel(NETWORK, NETWORK.init(jax.random.key(0), IMAGE), IMAGE),
-    "affinity": lambda: windowed_affinity(np.moveaxis(IMAGE, 2, 0), 3, 0.2, 3),
+    "affinity": lambda: patch_affinity(np.moveaxis(IMAGE, 2, 0), 3, 0.2, 3),
     "non-local means": lambda: nonlocal_means(IMAGE, 3, h=0.3),
     "between images": lambda: EverySecond(jnp.asarray(1.5)),
     "sum": lambda: dense() + tangent_kernel(vanilla_cnn(3), IMAGE) - scaled(),

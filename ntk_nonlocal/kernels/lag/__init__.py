@@ -5,13 +5,13 @@ from .corrections import find_corrections
 from .duals import Dual, PairOf, dual
 from .kernel import LagKernel
 from .slices import branch_slices, chain_slices, combine, lag_rule
-from .window import WindowKernel
+from .window import WindowedLagKernel
 
 __all__ = [
     "Dual",
     "LagKernel",
     "PairOf",
-    "WindowKernel",
+    "WindowedLagKernel",
     "branch_slices",
     "chain_slices",
     "combine",

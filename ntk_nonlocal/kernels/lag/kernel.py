@@ -1,28 +1,28 @@
 """The exact kernel of a whole image as an operator, evaluated block of lags by block of lags.
 
 A product needs every slice once, each in two roles: K[i, j] V[j] adds to row i, and K[i, j] V[i] to row j, so that
-half of the lags suffice. Slices are evaluated anew in every product (the least memory), or kept. Blocks are
-independent: on a mesh of devices each takes its share, and one sum at the end joins them.
+half of the lags suffice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax import Array
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from ntk_nonlocal.architecture import Path, Serial
 from ntk_nonlocal.operators import DenseOperator, LinearOperator, static_field
 from ntk_nonlocal.xla import alive
 
+from ..blocks import Block, BlockedOperator, all_values, replicated, sum_blocks
 from . import budget as memory
 from .axes import LagAxis
 from .demand import Lags
@@ -37,7 +37,7 @@ MemoryPlan = Literal["auto", "recompute", "keep", "matrix"]
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, repr=False)
-class BlockedKernel(LinearOperator):
+class BlockedKernel(BlockedOperator):
     """The exact kernel of an architecture on one network input, without its matrix.
 
     ``image`` is the network input (H, W, C); ``corrections`` belong to the resampling layers (see ``slices``).
@@ -62,21 +62,6 @@ class BlockedKernel(LinearOperator):
     def dtype(self) -> np.dtype[Any]:
         return np.dtype(self.image.dtype)
 
-    @property
-    def row_lags(self) -> int:
-        """How many row lags cover all pairs."""
-        return self.image_shape[0] // 2 + 1
-
-    @property
-    def block_count(self) -> int:
-        """Blocks that each device evaluates, times the number of devices."""
-        blocks = -(-self.row_lags // self.block)
-        return blocks if self.mesh is None else -(-blocks // self.mesh.size) * self.mesh.size
-
-    def block_values(self, index: Array) -> Array:
-        """The kernel's values of one block."""
-        raise NotImplementedError
-
     def rows(self, pixels: ArrayLike) -> Array:
         indices = self.check_pixels(pixels)
         window: int | None = getattr(self, "window", None)
@@ -90,12 +75,6 @@ class BlockedKernel(LinearOperator):
     def swept_rows(self, pixels: Array) -> Array:
         """The rows of the pixels, from one evaluation of all blocks."""
         raise NotImplementedError
-
-    def kept_bytes(self) -> int:
-        """What keeping all blocks takes on one device."""
-        block = jax.eval_shape(lambda op: op.block_values(jnp.int32(0)), replace(self, kept=None))
-        share = self.block_count // (1 if self.mesh is None else self.mesh.size)
-        return share * block.size * block.dtype.itemsize
 
     def prepared(self) -> LinearOperator:
         if self.memory_plan != "auto" or self.kept is not None or isinstance(self.image, jax.core.Tracer):
@@ -117,6 +96,10 @@ class LagKernel(BlockedKernel):
     """
 
     window: int | None = static_field(default=None)
+
+    @property
+    def row_lags(self) -> int:
+        return self.image_shape[0] // 2 + 1
 
     def block_values(self, index: Array) -> Array:
         slices, values = evaluated_block(self, index * self.block, Lags(0, self.block, self.block), None)
@@ -200,91 +183,6 @@ def fill_stores(
 def _diagonal(op: BlockedKernel) -> Array:
     slices, values = evaluated_block(op, 0, Lags(0, 1, 0), Lags(0, 1, 0))
     return diagonal_of(values, slices).reshape(-1)
-
-
-# --- sums over blocks ------------------------------------------------------------------------------------------------
-
-
-class Block(NamedTuple):
-    """The values of one block, at ``place`` of a stack that may hold more: what is needed is sliced from there."""
-
-    stack: Array
-    place: Array
-
-    def values(self) -> Array:
-        if len(self.stack) == 1:
-            return self.stack[0]
-        return lax.dynamic_index_in_dim(self.stack, self.place, keepdims=False)
-
-    def line(self, lag: int, column_lag: Array, first: Array | int, width: int) -> Array:
-        """Of a window's block: ``width`` pixels of all rows at one lag, shape (H, 1, width)."""
-        start = (self.place, lag, 0, column_lag, first)
-        return lax.dynamic_slice(
-            self.stack, [jnp.asarray(at, jnp.int32) for at in start], (1, 1, self.stack.shape[2], 1, width)
-        )[0, 0]
-
-
-# (operator, operands, sum so far, the block, its index) -> sum
-Add = Callable[[Any, Any, Array, Block, Array], Array]
-
-
-def sum_blocks(op: BlockedKernel, add: Add, operands: Any, start: Array, join: bool = False) -> Array:
-    """``start`` plus every block's part: add(op, operands, sum, block, index) for each block, on all devices.
-
-    With ``join``, blocks that are kept are given to ``add`` as a single one, with the index of the first: a block by
-    itself would be copied before it is multiplied.
-    """
-
-    def over(op: BlockedKernel, operands: Any, start: Array, indices: Array) -> Array:
-        if join and op.kept is not None:
-            joined = op.kept.reshape(1, -1, *op.kept.shape[2:])
-            return add(op, operands, start, Block(joined, jnp.int32(0)), indices[0])
-
-        def step(total: Array, index: tuple[Array, Array]) -> tuple[Array, None]:
-            if op.kept is not None:
-                return add(op, operands, total, Block(op.kept, index[1]), index[0]), None
-            return add(op, operands, total, Block(op.block_values(index[0])[None], jnp.int32(0)), index[0]), None
-
-        total, _ = lax.scan(step, start, (indices, jnp.arange(len(indices))))
-        return total
-
-    return _on_mesh(op, over, (operands, start), True)
-
-
-def _on_mesh(op: BlockedKernel, function: Callable[..., Array], arguments: tuple[Any, ...], add_up: bool) -> Array:
-    """function(op, *arguments, block indices), with the blocks spread over the mesh of the operator."""
-    indices = jnp.arange(op.block_count, dtype=jnp.int32)
-    if op.mesh is None:
-        return function(op, *arguments, indices)
-    names = tuple(op.mesh.axis_names)
-    split, whole = PartitionSpec(names), PartitionSpec()
-
-    def local(op: BlockedKernel, *rest: Any) -> Array:
-        result = function(op, *rest)
-        return lax.psum(result, names) if add_up else result
-
-    op_spec = jax.tree.map(lambda _: whole, op)
-    op_spec = op_spec if op.kept is None else replace(op_spec, kept=split)
-    specs = (op_spec, *(jax.tree.map(lambda _: whole, argument) for argument in arguments), split)
-    mapped = jax.shard_map(local, mesh=op.mesh, in_specs=specs, out_specs=whole if add_up else split, check_vma=False)
-    return mapped(op, *arguments, indices)
-
-
-def replicated(op: BlockedKernel, values: Array) -> Array:
-    """``values`` on every device of the operator's mesh."""
-    if op.mesh is None or isinstance(values, jax.core.Tracer):
-        return values
-    return jax.device_put(np.asarray(values), NamedSharding(op.mesh, PartitionSpec()))
-
-
-@jax.jit
-def all_values(op: BlockedKernel) -> Array:
-    """The values of every block, the first axis over blocks (and over the devices of a mesh)."""
-
-    def over(op: BlockedKernel, indices: Array) -> Array:
-        return lax.map(op.block_values, indices)
-
-    return _on_mesh(replace(op, kept=None), over, (), False)
 
 
 @jax.jit

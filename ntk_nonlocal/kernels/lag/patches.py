@@ -43,6 +43,24 @@ def patches_are_cheaper(architecture: Serial, image: Array, pairs: int, count: i
     return count * height * width * first.kernel_size**2 * channels * _STEP < pairs
 
 
+def patch_distances(padded: Array, y: Array, x: Array, size: int) -> Array:
+    """Sums of squared differences between the patches of some pixels and all patches, (number of pixels, H, W).
+
+    ``padded`` is the image with its frame, (H + size - 1, W + size - 1, C).
+    """
+    height, width, channels = padded.shape[0] - size + 1, padded.shape[1] - size + 1, padded.shape[2]
+
+    def add(index: Array, total: Array) -> Array:
+        down, right = index // size, index % size
+        window = lax.dynamic_slice(padded, (down, right, jnp.zeros_like(down)), (height, width, channels))
+        own = padded[y + down, x + right]
+        for channel in range(channels):
+            total = total + jnp.square(window[None, :, :, channel] - own[:, None, None, channel])
+        return total
+
+    return lax.fori_loop(0, size**2, add, jnp.zeros((len(y), height, width), padded.dtype))
+
+
 @partial(jax.jit, static_argnames=("architecture", "kind", "window"))
 def patch_rows(
     image: Array,
@@ -62,16 +80,7 @@ def patch_rows(
     mode = "wrap" if first.padding == "circular" else "constant"
     padded = jnp.pad(image, [(reach, reach), (reach, reach), (0, 0)], mode=mode)
 
-    def add(index: Array, total: Array) -> Array:
-        down, right = first.dilation * (index // size), first.dilation * (index % size)
-        window = lax.dynamic_slice(padded, (down, right, 0), (height, width, channels))
-        own = padded[y + down, x + right]
-        for channel in range(channels):
-            total = total + jnp.square(window[None, :, :, channel] - own[:, None, None, channel])
-        return total
-
-    start = jnp.zeros((len(pixels), height, width), image.dtype)
-    distance = lax.fori_loop(0, size**2, add, start) * (0.5 * first.std**2 / (size**2 * channels))
+    distance = patch_distances(padded, y, x, size) * (0.5 * first.std**2 / (size**2 * channels))
 
     def pair(table: Array) -> tuple[Array, Array]:
         return table[None], table[y, x][:, None, None]
