@@ -43,15 +43,16 @@ def patches_are_cheaper(architecture: Serial, image: Array, pairs: int, count: i
     return count * height * width * first.kernel_size**2 * channels * _STEP < pairs
 
 
-def patch_distances(padded: Array, y: Array, x: Array, size: int) -> Array:
+def patch_distances(padded: Array, y: Array, x: Array, size: int, dilation: int = 1) -> Array:
     """Sums of squared differences between the patches of some pixels and all patches, (number of pixels, H, W).
 
-    ``padded`` is the image with its frame, (H + size - 1, W + size - 1, C).
+    ``padded`` is the image with its frame, (H + dilation (size - 1), W + dilation (size - 1), C).
     """
-    height, width, channels = padded.shape[0] - size + 1, padded.shape[1] - size + 1, padded.shape[2]
+    frame, channels = dilation * (size - 1), padded.shape[2]
+    height, width = padded.shape[0] - frame, padded.shape[1] - frame
 
     def add(index: Array, total: Array) -> Array:
-        down, right = index // size, index % size
+        down, right = dilation * (index // size), dilation * (index % size)
         window = lax.dynamic_slice(padded, (down, right, jnp.zeros_like(down)), (height, width, channels))
         own = padded[y + down, x + right]
         for channel in range(channels):
@@ -80,7 +81,7 @@ def patch_rows(
     mode = "wrap" if first.padding == "circular" else "constant"
     padded = jnp.pad(image, [(reach, reach), (reach, reach), (0, 0)], mode=mode)
 
-    distance = patch_distances(padded, y, x, size) * (0.5 * first.std**2 / (size**2 * channels))
+    distance = patch_distances(padded, y, x, size, first.dilation) * (0.5 * first.std**2 / (size**2 * channels))
 
     def pair(table: Array) -> tuple[Array, Array]:
         return table[None], table[y, x][:, None, None]
