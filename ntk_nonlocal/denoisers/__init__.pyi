@@ -1,13 +1,12 @@
 from .classical import require_bm3d
 from .denoising import METHODS, denoise
-from .nlm import NonLocalFilter, PatchAffinity, nonlocal_means
+from .nlm import NonLocalFilter, nonlocal_means
 from .result import Denoised, draw_side_by_side
 
 __all__ = [
     "METHODS",
     "Denoised",
     "NonLocalFilter",
-    "PatchAffinity",
     "denoise",
     "draw_side_by_side",
     "nonlocal_means",

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 
-from ntk_nonlocal.denoisers import NonLocalFilter, PatchAffinity
+from ntk_nonlocal.denoisers import NonLocalFilter
 from ntk_nonlocal.dynamics import monte_carlo_sure, trajectory
 from ntk_nonlocal.images import psnr
+from ntk_nonlocal.kernels import PatchAffinity
 from ntk_nonlocal.linalg import symmetric_form
 from ntk_nonlocal.networks import EmpiricalKernel
 from ntk_nonlocal.operators import DenseOperator, LinearOperator, ScaledOperator
@@ -107,9 +108,10 @@ def _affinities(op: NonLocalFilter) -> Floats:
     """All affinities of patches in double precision, from one product of matrices: a row by itself takes longer."""
     kernel = op.kernel
     assert isinstance(kernel, PatchAffinity) and kernel.window >= max(kernel.image_shape)
-    size = kernel.patch_size
-    windows = np.lib.stride_tricks.sliding_window_view(np.asarray(kernel.padded, np.float64), (size, size), (0, 1))
-    patches = windows.reshape(kernel.shape[0], -1)
+    size, margin = kernel.patch_size, kernel.patch_size // 2
+    framed = np.pad(np.asarray(kernel.planes, np.float64), ((0, 0), (margin, margin), (margin, margin)), mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(framed, (size, size), (1, 2))
+    patches = windows.transpose(1, 2, 0, 3, 4).reshape(kernel.shape[0], -1)
     patches = patches - patches.mean(axis=0)
     squares = np.sum(patches**2, axis=1)
     matrix = patches @ patches.T
@@ -119,7 +121,7 @@ def _affinities(op: NonLocalFilter) -> Floats:
     matrix /= patches.shape[1]
     matrix -= float(kernel.offset)
     np.maximum(matrix, 0, out=matrix)
-    matrix /= -(float(kernel.h) ** 2)
+    matrix /= -(float(kernel.bandwidth) ** 2)
     return np.asarray(np.exp(matrix, out=matrix))
 
 

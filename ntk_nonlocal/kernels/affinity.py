@@ -70,8 +70,9 @@ class PatchAffinity(WindowedKernel):
         return np.dtype(self.planes.dtype)
 
     def block_values(self, index: Array) -> Array:
-        planes = lax.map(functools.partial(_plane, self, index), jnp.arange(self.column_lags, dtype=jnp.int32))
-        return self.lines(planes[None])
+        framed = _framed(self, self.planes), None if self.precision is None else _framed(self, self.precision)
+        planes: Array = lax.map(functools.partial(_plane, self, framed, index), jnp.arange(-1, self.column_lags))
+        return planes.reshape(1, -1)
 
     def rows(self, pixels: ArrayLike) -> Array:
         indices = jnp.asarray(self.check_pixels(pixels))
@@ -164,14 +165,19 @@ def _weight(op: PatchAffinity, row_lag: Array, column_lag: Array) -> Array:
     return triangle(row_lag, op.window, op.dtype) * triangle(column_lag, op.window, op.dtype)
 
 
-def _plane(op: PatchAffinity, row_lag: Array, column: Array) -> Array:
-    """The values of one lag as they are stored, shape (H, W)."""
-    (height, width), (down, across), margin = op.image_shape, op.reach, op.patch_size // 2
-    column_lag = column - across
+def _framed(op: PatchAffinity, planes: Array) -> Array:
+    """With the frames that patches and lags need."""
+    down, across = op.reach
+    return jnp.pad(_mirrored(planes, op.patch_size // 2), ((0, 0), (0, down + 1), (across, across)))
 
-    def pair(planes: Array) -> tuple[Array, Array]:
-        around = jnp.pad(_mirrored(planes, margin), ((0, 0), (0, down), (across, across)))
-        shape = (len(planes), height + 2 * margin, width + 2 * margin)
+
+def _plane(op: PatchAffinity, framed: tuple[Array, Array | None], row_lag: Array, column: Array) -> Array:
+    """The values of one lag as they are stored, shape (H + 1, W); zeros for column -1."""
+    (height, width), across, margin = op.image_shape, op.reach[1], op.patch_size // 2
+    (planes, precision), column_lag = framed, column - across
+
+    def pair(around: Array) -> tuple[Array, Array]:
+        shape = (len(around), height + 1 + 2 * margin, width + 2 * margin)
         here = lax.slice(around, (0, 0, across), (shape[0], shape[1], across + shape[2]))
         return here, lax.dynamic_slice(around, (jnp.int32(0), row_lag, column), shape)
 
@@ -182,27 +188,27 @@ def _plane(op: PatchAffinity, row_lag: Array, column: Array) -> Array:
             values = computed_once(lambda values: _window_sum(values, op.patch_size, 0), truth, values)
         return _window_sum(values, op.patch_size, 1)
 
-    if op.precision is None:
-        square = computed_once(lambda planes: _squares(*pair(planes)), truth, op.planes)
+    if precision is None:
+        square = computed_once(
+            lambda planes: sum(_square(*pair(planes[c : c + 1])) for c in range(len(planes))), truth, planes
+        )
         values = _affinities(op, over_patches(square) / (len(op.planes) * op.patch_size**2))
     else:
         total, count = computed_once(
-            lambda planes, given: _in_units(*pair(planes), *pair(given)), truth, op.planes, op.precision
+            lambda planes, given: _in_units(*pair(planes), *pair(given)), truth, planes, precision
         )
         total, count = over_patches(total), over_patches(count)
         values = _affinities(op, total / jnp.maximum(count, 1)) * (count > 0)
-    rows = (jnp.arange(height) + row_lag < height)[:, None]
+    rows = (jnp.arange(height + 1) + row_lag < height)[:, None]
     columns = jnp.arange(width) + column_lag
     weight = once(row_lag, column_lag, op.dtype) * _weight(op, row_lag, column_lag)
-    return jnp.where(rows & (columns >= 0) & (columns < width), weight * values, 0)
+    there = (column >= 0) & rows & (columns >= 0) & (columns < width)
+    return jnp.where(there, weight * values, 0)
 
 
-def _squares(here: Array, there: Array) -> Array:
-    """Sum of the squared differences over the channels, (H, W)."""
-    total = jnp.square(here[0] - there[0])
-    for first, second in zip(here[1:], there[1:], strict=True):
-        total += jnp.square(first - second)
-    return total
+def _square(here: Array, there: Array) -> Array:
+    """Squared differences of one plane, (H, W)."""
+    return jnp.square(here[0] - there[0])
 
 
 def _in_units(here: Array, there: Array, sure_here: Array, sure_there: Array) -> tuple[Array, Array]:

@@ -7,21 +7,25 @@ with each, all column lags |t_x| < R. Every value serves both ends of its pair,
 
 so that of t_y = 0 those with t_x < 0 are zero, and t = 0, whose ends are one pixel, is halved.
 
-A row lag is ONE line of numbers: zeros, then the planes of all its column lags, each with a zero behind it. Pixels are
-numbered through, so that i + t is further on by the number t_y W + t_x, and no plane needs a frame: i + t is read at
-i - (t_y W + t_x), and where that lies before the plane, it meets the end of the plane before, whose last t_y rows hold
-no pair and are zero.
+A row lag is ONE line of numbers: the planes of all its column lags, each with a row of zeros below it, and a plane of
+zeros before them. Pixels are numbered through, so that i + t is further on by the number t_y W + t_x, and no plane
+needs a frame: i + t is read at i - (t_y W + t_x), and where that lies before the plane, it meets the end of the plane
+before, whose last t_y rows hold no pair and are zero.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
+
+from ntk_nonlocal.operators import static_field
 
 from .blocks import Block, BlockedOperator, replicated, sum_blocks
 
@@ -53,20 +57,44 @@ class WindowedKernel(BlockedOperator):
 
     def lines(self, planes: Array) -> Array:
         """The lines of planes (row lags, column lags, H, W) that are zero where i + t is no pixel."""
-        count, pixels = len(planes), self.shape[0]
-        zero_behind = jnp.pad(planes.reshape(count, self.column_lags, pixels), ((0, 0), (0, 0), (0, 1)))
-        front = self.reach[0] * self.image_shape[1]
-        return jnp.pad(zero_behind.reshape(count, -1), ((0, 0), (front, 0)))
+        return jnp.pad(planes, ((0, 0), (1, 0), (0, 1), (0, 0))).reshape(len(planes), -1)
 
     def start(self, column: Any) -> Any:
         """Where the plane of a column lag, counted from the smallest, begins in a line."""
-        return self.reach[0] * self.image_shape[1] + column * (self.shape[0] + 1)
+        height, width = self.image_shape
+        return (column + 1) * (height + 1) * width
+
+    def kept_bytes(self) -> int:
+        lines = self.block_count // (1 if self.mesh is None else self.mesh.size) * self.block
+        return int(lines * self.start(self.column_lags) * self.dtype.itemsize)
 
     def _product(self, columns: Array) -> Array:
-        return _product(self, replicated(self, columns))
+        return _product(self._values(), replicated(self, columns))
 
     def rows(self, pixels: ArrayLike) -> Array:
-        return _rows(self, replicated(self, jnp.asarray(self.check_pixels(pixels))))
+        return _rows(self._values(), replicated(self, jnp.asarray(self.check_pixels(pixels))))
+
+    def _values(self) -> WindowedKernel:
+        """What is kept, without what it was made of: kernels of one size share their compiled programs."""
+        if self.kept is None:
+            return self
+        return _Kept(self.kept, self.image_shape, self.window, self.block, self.mesh)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, repr=False)
+class _Kept(WindowedKernel):
+    """A windowed kernel by its values alone."""
+
+    kept: Array
+    image_shape: tuple[int, int] = static_field()
+    window: int = static_field()
+    block: int = static_field()
+    mesh: Mesh | None = static_field()
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.kept.dtype)
 
 
 def once(row_lag: Any, column_lag: Any, dtype: Any) -> Array:
