@@ -23,9 +23,10 @@ from ntk_nonlocal.architecture import Layer, Path, Serial, as_serial, convolutio
 from ntk_nonlocal.checks import choice, whole
 from ntk_nonlocal.operators import DenseOperator, LinearOperator
 
+from .blocks import all_values
 from .exact import tangent_kernel
 from .lag import budget as memory
-from .lag.kernel import BlockedKernel, MemoryPlan, Weights, all_values, fill_stores
+from .lag.kernel import BlockedKernel, MemoryPlan, Weights, fill_stores
 from .lag.stores import Stores
 
 if TYPE_CHECKING:
