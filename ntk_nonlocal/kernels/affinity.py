@@ -71,7 +71,9 @@ class PatchAffinity(WindowedKernel):
 
     def block_values(self, index: Array) -> Array:
         framed = _framed(self, self.planes), None if self.precision is None else _framed(self, self.precision)
-        planes: Array = lax.map(functools.partial(_plane, self, framed, index), jnp.arange(-1, self.column_lags))
+        planes: Array = lax.map(
+            functools.partial(_plane, self, framed, index), jnp.arange(-1, self.column_lags, dtype=jnp.int32)
+        )
         return planes.reshape(1, -1)
 
     def rows(self, pixels: ArrayLike) -> Array:

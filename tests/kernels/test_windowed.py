@@ -80,11 +80,11 @@ def test_the_offset_takes_noise_off_the_distances(features: np.ndarray) -> None:
 
 
 def test_a_pair_is_stored_once_in_lines_without_frames(features: np.ndarray) -> None:
-    """Row lags times column lags times pixels, a zero behind each plane, and the zeros in front of a line."""
+    """Row lags times column lags times pixels, a row of zeros below each plane, and one plane of zeros before them."""
     kernel = patch_affinity(features, PATCH, 0.3, WINDOW)
     assert kernel.kept is not None
     lines = np.asarray(kernel.kept).reshape(WINDOW, -1)
-    assert lines.shape[1] == (WINDOW - 1) * WIDTH + (2 * WINDOW - 1) * (PIXELS + 1)
+    assert lines.shape[1] == 2 * WINDOW * (HEIGHT + 1) * WIDTH
     matrix = np.asarray(kernel.as_matrix(), np.float64)
     assert lines.sum(dtype=np.float64) == pytest.approx(matrix.sum() / 2, rel=1e-6)
 
