@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 import importlib.util
 import os
+import shutil
 import signal
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+
+# Programs that one process of the tests has compiled, the others and what they start need not compile again.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _programs = tempfile.mkdtemp(prefix="ntk-nonlocal-tests-")
+    atexit.register(shutil.rmtree, _programs, ignore_errors=True)
+    os.environ |= {
+        "JAX_COMPILATION_CACHE_DIR": _programs,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
 
 import jax
 import pytest
@@ -73,6 +86,20 @@ if importlib.util.find_spec("hypothesis"):
     # A machine that is busy with other work is no fault of the tests.
     hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
     hypothesis.settings.load_profile("busy")
+
+
+# Where the subject is not how exactly something is computed, programs are compiled with few optimizations: a quarter
+# less time. The slow tests have all of them.
+COMPILED_QUICKLY = ("adapters", "cli", "dynamics", "experiments", "explore", "networks", "operators", "reproduce")
+
+
+@pytest.fixture(autouse=True)
+def _compiled_quickly(request: pytest.FixtureRequest) -> Iterator[None]:
+    quickly = request.path.parent.name in COMPILED_QUICKLY and "slow" not in request.node.keywords
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", quickly or before)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(autouse=True, scope="module")
