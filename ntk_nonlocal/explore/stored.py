@@ -89,7 +89,8 @@ class StoredFilter:
         known, overlap = self._products(pixel, step)
         low, high = self._gain(step)
         gain = (low + high) / 2
-        found = known - np.sqrt(np.maximum(gain * gain[pixel], 0)) * overlap
+        root = np.sqrt(np.maximum(gain, 0))
+        found = known - root * root[pixel] * overlap
         found[pixel] = known[pixel] + self.weight[pixel] * gain[pixel]
         return np.asarray(found * self.scale[pixel] / self.scale)
 
@@ -99,7 +100,8 @@ class StoredFilter:
         known, overlap = self._products(pixel, step)
         low, high = self._gain(step)
         gain = (low + high) / 2
-        apart, local = np.sqrt(np.maximum(gain * gain[pixel], 0)), gain[pixel]
+        root, local = np.sqrt(np.maximum(gain, 0)), gain[pixel]
+        apart = root * root[pixel]
         beside = np.arange(len(gain)) != pixel
         ratio, steepest = self.scale[pixel] / self.scale, self.scale[pixel] / self.scale.min()
         common = float(filtered(self.middle, step))

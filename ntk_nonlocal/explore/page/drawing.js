@@ -60,7 +60,9 @@ export function drawWeights(canvas, weights, filter, grey, limit, scale) {
     const first = 3 * Math.round(HALF * (value + 1));
     const calm = 1 - Math.abs(value);
     const shine = night ? 70 * grey[p] * calm : -80 * (1 - grey[p]) * calm;
-    for (let i = 0; i < 3; i++) data[at + i] = colours[first + i] + shine;
+    data[at] = colours[first] + shine;
+    data[at + 1] = colours[first + 1] + shine;
+    data[at + 2] = colours[first + 2] + shine;
   });
 }
 

@@ -4,6 +4,7 @@ import { filtered, interpolation } from "./numbers.js";
 export class Filter {
   constructor(stored) {
     Object.assign(this, stored);
+    this.levels = Float32Array.from(stored.levels); // numbers that need no conversion in every product
     [this.height, this.width, this.channels] = stored.image_shape;
     this.pixels = this.height * this.width;
     this.rank = this.x.length;
@@ -20,13 +21,15 @@ export class Filter {
     const low = new Float64Array(this.pixels);
     const high = new Float64Array(this.pixels);
     const gain = new Float64Array(this.pixels);
+    const root = new Float64Array(this.pixels);
     for (let p = 0; p < this.pixels; p++) {
       const place = span > 0 ? (this.mean[p] - this.low) / span : 0;
       low[p] = first + place * (last - first);
       high[p] = Math.max(low[p], filtered(this.mean[p], step));
       gain[p] = (low[p] + high[p]) / 2;
+      root[p] = Math.sqrt(Math.max(gain[p], 0));
     }
-    this.atStep = { step, gains, first, last, low, high, gain };
+    this.atStep = { step, gains, first, last, low, high, gain, root };
     this.atPixel = null;
     return this.atStep;
   }
@@ -69,14 +72,14 @@ export class Filter {
 
   weights(row, column, step) {
     const pixel = row * this.width + column;
-    const { gain } = this.prepare(step);
+    const { gain, root } = this.prepare(step);
     const found = this.products(pixel, step);
     if (found.weights) return found.weights;
     const { known, overlap } = found;
+    const { scale } = this;
     const result = new Float64Array(this.pixels);
     for (let q = 0; q < this.pixels; q++) {
-      const apart = Math.sqrt(Math.max(gain[q] * gain[pixel], 0));
-      result[q] = ((known[q] - apart * overlap[q]) * this.scale[pixel]) / this.scale[q];
+      result[q] = ((known[q] - root[q] * root[pixel] * overlap[q]) * scale[pixel]) / scale[q];
     }
     result[pixel] = known[pixel] + this.weight[pixel] * gain[pixel];
     found.weights = result;
@@ -95,7 +98,7 @@ export class Filter {
   // The error of a row over its largest |weight|, at least the true one.
   error(row, column, step) {
     const pixel = row * this.width + column;
-    const { low, high, gain } = this.prepare(step);
+    const { low, high, gain, root } = this.prepare(step);
     const { known, overlap } = this.products(pixel, step);
     const { scale, pixels } = this;
     const shared = this.shared(step);
@@ -111,7 +114,7 @@ export class Filter {
     for (let q = 0; q < pixels; q++) {
       largest = Math.max(largest, Math.abs(weights[q]));
       if (q === pixel) continue;
-      const apart = Math.sqrt(Math.max(gain[q] * local, 0));
+      const apart = root[q] * root[pixel];
       const factor = (Math.abs(overlap[q]) * scale[pixel]) / scale[q];
       differences[0] = Math.max(differences[0], Math.abs(apart - local) * factor);
       differences[1] = Math.max(differences[1], Math.abs(apart - common) * factor);
