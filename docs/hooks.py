@@ -260,7 +260,7 @@ def optimizers() -> str:
     for name, one in OPTIMIZERS.items():
         if not isinstance(one, OptimizerFactory):  # someone's own, not part of the package
             continue
-        origin = f"`{one.function}`" if isinstance(one.function, str) else f"`{one.function.__name__}`"
+        origin = f"`{one.function}`" if isinstance(one.function, str) else "our own"
         rates = {"step_size": one.step_size, "learning_rate": one.learning_rate}
         rates |= {key: value for key, value in one.defaults.items() if not callable(value)}
         given = ", ".join(f"{key} = {value}" for key, value in rates.items() if value is not None)

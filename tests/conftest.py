@@ -37,7 +37,8 @@ if importlib.util.find_spec("jaxtyping") and importlib.util.find_spec("beartype"
     shapes.check_all()
 
 
-# Tests that take long: a name with its parameters, or without them for all. Made by --write-slow.
+# Tests that take long: a name with its parameters, or without them for all. Made by --write-slow; a test marked
+# "always" runs all the same.
 SLOW = Path(__file__).parent / "slow.txt"
 
 
@@ -53,7 +54,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     slow = set(SLOW.read_text().splitlines())
     for item in items:
-        if {item.nodeid, item.nodeid.partition("[")[0]} & slow:
+        if {item.nodeid, item.nodeid.partition("[")[0]} & slow and "always" not in item.keywords:
             item.add_marker("slow")
 
 

@@ -17,6 +17,7 @@ import optax
 import pytest
 
 import ntk_nonlocal as nnl
+from ntk_nonlocal.architecture import NAMED
 from ntk_nonlocal.dynamics import monte_carlo_sure, sure
 from ntk_nonlocal.kernels import patch_affinity
 from ntk_nonlocal.linalg import alignment, approximation_error, flow_filter
@@ -32,10 +33,8 @@ NETWORK = nnl.to_flax(PLAIN, width=4, out_channels=2)
 ADAM = optax.adam(1e-3)
 # What computes nothing by itself, or without JAX.
 WITHOUT = {
-    *("ArchitectureError", "DivergenceError", "Layer", "Nonlinearity", "LinearOperator", "__version__"),
-    *("Concat", "Conv", "Downsample", "Erf", "LeakyRelu", "Normalize", "Pointwise", "Rbf", "Relu", "Serial", "Sum"),
-    *("Upsample", "autoencoder", "cnn", "dip", "unet", "vanilla_cnn", "from_flax", "parse_architecture"),
-    *("OPTIMIZERS", "parse_optimizer", "describe", "read_photo", "write_photo"),
+    *("ArchitectureError", "DivergenceError", "LinearOperator", "__version__"),
+    *("from_flax", "parse_architecture", "OPTIMIZERS", "parse_optimizer", "describe", "read_photo", "write_photo"),
 }
 
 Random = np.random.Generator
@@ -279,7 +278,10 @@ def test_compilations_are_seen(compiled: list[str]) -> None:
 
 
 def test_every_public_name_is_called_below() -> None:
-    assert set(nnl.__all__) - WITHOUT - COVERED == set()
+    classes = {name: getattr(nnl, name) for name in nnl.__all__ if isinstance(getattr(nnl, name), type)}
+    layers = {name for name, one in classes.items() if issubclass(one, nnl.Layer)}
+    missing = set(nnl.__all__) - layers - set(NAMED) - WITHOUT - COVERED
+    assert not missing, f"add a case, or to WITHOUT where nothing is computed with JAX: {', '.join(sorted(missing))}"
 
 
 @pytest.mark.parametrize("name", CASES)

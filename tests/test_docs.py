@@ -32,7 +32,8 @@ def test_every_public_name_is_in_the_reference() -> None:
     found = {"explore" if name == "explore.explore" else name for name in ENTRIES}
     in_words = {"OPTIMIZERS"}  # a mapping: its page says what it holds
     assert all(f"`{name}`" in TEXTS["api/networks.md"] for name in in_words)
-    assert set(nnl.__all__) - {"__version__"} - in_words <= found
+    missing = [f"::: ntk_nonlocal.{name}" for name in sorted(set(nnl.__all__) - {"__version__"} - in_words - found)]
+    assert not missing, f"add to a page of docs/api: {', '.join(missing)}"
 
 
 @pytest.mark.parametrize("name", ENTRIES)

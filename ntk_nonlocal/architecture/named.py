@@ -148,6 +148,11 @@ def parse_architecture(text: str) -> Serial:
                 arguments[key] = int(value)
             except ValueError:
                 raise ValueError(f"{name}: {key} must be an integer, got {value!r}") from None
+        elif hints[key] is float:
+            try:
+                arguments[key] = float(value)
+            except ValueError:
+                raise ValueError(f"{name}: {key} must be a number, got {value!r}") from None
         elif key == "weight_std" and value not in WEIGHT_STDS:
             try:
                 arguments[key] = float(value)

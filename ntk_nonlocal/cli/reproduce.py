@@ -127,7 +127,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _print_verdict(verdict: Verdict) -> None:
     claim = f"claim {verdict.claim}" if verdict.claim else "theory"
-    found = f"{verdict.statement}: {verdict.ours} (published: {verdict.published})"
+    published = f" (published: {verdict.published})" if verdict.published else ""
+    found = f"{verdict.statement}: {verdict.ours}{published}"
     print(f"{verdict.outcome:14} {claim}: {found}", flush=True)
 
 

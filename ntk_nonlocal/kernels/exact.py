@@ -26,7 +26,7 @@ from .lag.kernel import Kind, LagKernel, MemoryPlan, Weights, fill_stores
 from .lag.slices import lag_rule
 from .lag.window import WindowedLagKernel, window_fits
 from .layers import LayerWeights, check_layer_weights
-from .oracle import exact_kernel
+from .oracle import exact_kernel, stax_rule
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -127,9 +127,11 @@ def _exact_kernel(architecture: Layer, network_input: ArrayLike, options: _Optio
     assert signal.size is not None
     backend = options.backend
     if backend == "auto":
-        missing = [type(placed.layer).__name__ for placed in walk(serial) if not _has_rule(placed.layer)]
-        backend = "neural-tangents" if missing else "lag"
-        why = f"no exact-kernel rule for {', '.join(missing)}" if missing else "all layers covered"
+        missing = [placed.layer for placed in walk(serial) if not has_rule(type(placed.layer))]
+        known = all(stax_rule.dispatch(type(layer)) is not stax_rule.dispatch(object) for layer in missing)
+        backend = "neural-tangents" if missing and known else "lag"  # which says how to register what neither knows
+        names = ", ".join(type(layer).__name__ for layer in missing)
+        why = f"no exact-kernel rule for {names}" if missing else "all layers covered"
         logger.info("exact %s kernel of %dx%d pixels by backend %r: %s", options.kind, *signal.size, backend, why)
     if backend == "neural-tangents":
         if options.window is not None or options.layer_weights is not None or options.mesh is not None:
@@ -197,8 +199,8 @@ def _lag_kernel(serial: Serial, image: jax.Array, size: tuple[int, int], options
     return op
 
 
-def _has_rule(layer: Layer) -> bool:
-    own = type(layer)
-    if lag_rule.dispatch(own) is lag_rule.dispatch(Nonlinearity):
-        return dual.dispatch(own) is not dual.dispatch(object)
-    return lag_rule.dispatch(own) is not lag_rule.dispatch(object)
+def has_rule(layer: type[Layer]) -> bool:
+    """Whether the engine knows a type of layer."""
+    if lag_rule.dispatch(layer) is lag_rule.dispatch(Nonlinearity):
+        return dual.dispatch(layer) is not dual.dispatch(object)
+    return lag_rule.dispatch(layer) is not lag_rule.dispatch(object)

@@ -335,7 +335,7 @@ Rule = Callable[[Array], Array]
 def _missing_rule(layer: object) -> str:
     return (
         f"{type(layer).__name__} has no meaning as a finite network; register one with "
-        "@ntk_nonlocal.networks.finite.flax_rule.register"
+        "@ntk_nonlocal.networks.flax_rule.register"
     )
 
 

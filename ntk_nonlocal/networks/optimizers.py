@@ -57,6 +57,8 @@ class OptimizerFactory:
         Raises:
           TypeError: a setting that it does not have, or no learning rate where there is none by default.
         """
+        if self.learning_rate is not None and "learning_rate" not in self._parameters:
+            raise TypeError(f"{self._label} has a default learning rate, but no argument learning_rate; give it one")
         rate = {} if self.learning_rate is None else {"learning_rate": self.learning_rate}
         given = rate | dict(self.defaults) | settings
         for key in given:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 import re
+import typing
 from dataclasses import FrozenInstanceError
 from fractions import Fraction
 
@@ -291,11 +293,29 @@ def test_names_on_the_command_line_build_the_same() -> None:
     )
 
 
-@given(st.sampled_from(sorted(set(NAMED) - {"vanilla_cnn", "dip"})), st.integers(1, 4), st.sampled_from([1, 3, 5]))
-def test_every_name_takes_its_arguments(name: str, number: int, kernel_size: int) -> None:
-    key = "depth" if name == "cnn" else "levels"
-    expected = NAMED[name](number, kernel_size)
-    assert parse_architecture(f"{name}:kernel_size={kernel_size},{key}={number}") == expected
+@pytest.mark.parametrize("name", NAMED)
+def test_every_name_takes_its_arguments(name: str) -> None:
+    """Each at twice its default, words at another one, as its own type spells them."""
+    builder = NAMED[name]
+    hints = typing.get_type_hints(builder)
+    for key, parameter in inspect.signature(builder).parameters.items():
+        if hints[key] in (int, float):
+            value = parameter.default + 2  # an odd kernel_size stays odd
+        elif key == "weight_std":
+            value = 1.25
+        else:
+            value = next(word for word in typing.get_args(hints[key]) if word != parameter.default)
+        assert parse_architecture(f"{name}:{key}={value}") == builder(**{key: value}) != builder(), key
+
+
+def test_a_builder_may_take_a_float(monkeypatch: pytest.MonkeyPatch) -> None:
+    def leaky(slope: float = 0.1) -> Serial:
+        return Serial(Conv(3), LeakyRelu(slope), Conv(1))
+
+    monkeypatch.setitem(NAMED, "leaky", leaky)
+    assert parse_architecture("leaky:slope=0.3") == leaky(0.3)
+    with pytest.raises(ValueError, match="leaky: slope must be a number, got 'steep'"):
+        parse_architecture("leaky:slope=steep")
 
 
 @pytest.mark.parametrize(

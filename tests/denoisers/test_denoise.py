@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,19 @@ def noisy(clean: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return add_noise(clean, SIGMA)
 
 
-@pytest.mark.parametrize("method", ["ntk", "nlm", "tv"])
+# Those that need neither an extra nor a training.
+PLAIN = [name for name in METHODS if name not in ("bm3d", "gd", "adam")]
+
+
+def test_the_command_line_knows_every_method() -> None:
+    from ntk_nonlocal.cli import denoise as command
+
+    assert command._METHODS == METHODS, "extend _METHODS of cli/denoise.py, and the help there"
+    description = command.add_parser(argparse.ArgumentParser().add_subparsers()).format_help()
+    assert all(f"{name} " in description for name in METHODS)
+
+
+@pytest.mark.parametrize("method", PLAIN)
 def test_it_removes_noise(method: Any, clean: Any, noisy: Any) -> None:
     result = denoise(noisy, SIGMA, method)
     assert psnr(result.image, clean) > psnr(noisy, clean) + 3
@@ -33,7 +46,7 @@ def test_it_removes_noise(method: Any, clean: Any, noisy: Any) -> None:
     assert result.image.shape == noisy.shape and result.image.dtype == noisy.dtype
 
 
-@pytest.mark.parametrize("method", ["ntk", "nlm", "tv"])
+@pytest.mark.parametrize("method", PLAIN)
 @pytest.mark.parametrize("channels", [(), (1,)])
 def test_it_removes_noise_from_grey_images(method: Any, channels: tuple[int, ...], clean: Any, noisy: Any) -> None:
     grey = noisy[:, :, 0].reshape(*clean.shape[:2], *channels)
@@ -68,7 +81,7 @@ def test_the_noise_level_is_estimated_where_it_is_not_given() -> None:
     assert result.sigma == pytest.approx(SIGMA, rel=0.3) and not result.settings["sigma_given"]
 
 
-@pytest.mark.parametrize("method", METHODS[:3])
+@pytest.mark.parametrize("method", PLAIN)
 def test_no_noise_gives_the_image_back(method: Any, clean: Any) -> None:
     for sigma in (0, 0.0, np.float32(0)):
         result = denoise(clean, sigma, method)

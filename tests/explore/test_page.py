@@ -119,8 +119,8 @@ def test_pointer_pins_swipe_and_keys(made: Made, browser: Browser) -> None:
 def test_a_link_restores_the_view(made: Made, browser: Browser) -> None:
     browser.open(made.path)
     browser.value(
-        "window.explorer.set({step: 77, pixel: [2, 3], pins: [[1, 1]], scale: 'linear', swipe: 0.25, vector: 2,"
-        " right: 'residual', kernels: ['nlm', 'empirical-adam'], kernel: 'empirical-adam'})"
+        "window.explorer.set({step: 77, pixel: [2, 3], pins: [[1, 1]], scale: 'linear', greys: true, swipe: 0.25,"
+        " vector: 2, right: 'residual', kernels: ['nlm', 'empirical-adam'], kernel: 'empirical-adam'})"
     )
     link, state = str(browser.value("window.explorer.link()")), _state(browser)
     browser.open(made.path, link)

@@ -8,8 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from lag_reference import natural, reference
+from lag_reference import exact, natural, reference
 
+import ntk_nonlocal as nnl
 from ntk_nonlocal.architecture import (
     Concat,
     Conv,
@@ -17,6 +18,7 @@ from ntk_nonlocal.architecture import (
     Erf,
     Layer,
     LeakyRelu,
+    Nonlinearity,
     Normalize,
     Rbf,
     Relu,
@@ -25,8 +27,10 @@ from ntk_nonlocal.architecture import (
     Upsample,
     cnn,
 )
-from ntk_nonlocal.kernels import nngp_kernel, tangent_kernel
+from ntk_nonlocal.kernels import nngp_kernel, stax_rule, tangent_kernel
+from ntk_nonlocal.kernels.exact import has_rule
 from ntk_nonlocal.kernels.lag.kernel import LagKernel
+from ntk_nonlocal.networks import flax_rule
 
 END = (Conv(3), Relu(), Conv(1, weight_std=1.0))
 
@@ -154,7 +158,9 @@ NETWORKS: dict[str, tuple[Layer, tuple[int, int]]] = {
 QUICK = {"pointwise", "sum"}
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in NETWORKS])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.always if n in QUICK else pytest.mark.slow) for n in NETWORKS]
+)
 def test_the_tangent_kernel_is_exact_in_float64(name: str, x64: None) -> None:
     architecture, size = NETWORKS[name]
     assert_exact(architecture, noise(*size), 1e-12, block=2)
@@ -171,6 +177,30 @@ def test_the_nngp_kernel_is_exact_in_float64(name: str, x64: None) -> None:
 def test_float32_is_exact_to_1e_5_of_the_diagonal(name: str) -> None:
     architecture, size = NETWORKS[name]
     assert_exact(architecture, noise(*size).astype(np.float32), 2e-6)
+
+
+LAYERS = [
+    one
+    for one in (getattr(nnl, name) for name in nnl.__all__)
+    if isinstance(one, type) and issubclass(one, Layer) and one not in (Layer, Nonlinearity)
+]
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_every_layer_has_all_its_rules(layer: type) -> None:
+    """As a finite network, in the engine, for neural-tangents, and here: its formula."""
+    for rule in (flax_rule, stax_rule, exact):
+        assert rule.dispatch(layer) is not rule.dispatch(object), f"register {rule.__name__} for {layer.__name__}"
+    assert has_rule(layer), f"register dual (nonlinearities) or lag_rule for {layer.__name__}"
+
+
+class Forgotten(Nonlinearity):
+    """Without rules."""
+
+
+def test_a_forgotten_rule_is_named_with_what_to_do() -> None:
+    with pytest.raises(NotImplementedError, match=r"ntk_nonlocal\.kernels\.dual\.register\(Forgotten\)"):
+        tangent_kernel(Serial(Conv(3), Forgotten(), Conv(1)), noise(4, 4).astype(np.float32))
 
 
 RAMP = np.linspace(0.3, 0.31, 4 * 6 * 2).reshape(4, 6, 2)

@@ -5,11 +5,15 @@ const LIGHT = [[5, 48, 97], [67, 147, 195], [247, 247, 247], [214, 96, 77], [103
 const DARK = [[158, 202, 255], [40, 110, 190], [24, 26, 30], [200, 90, 30], [255, 214, 140]];
 const SHOWN_DECADES = 3; // of the signed logarithmic scale
 
+const GREYS = [255, 200, 140, 70, 0].map((level) => [level, level, level]); // light, over a middle grey, to dark
+const shown = { greys: false };
+
 export const dark = () => matchMedia("(prefers-color-scheme: dark)").matches;
+export const useGreys = (wanted) => { shown.greys = wanted; };
 
 // A value in -1 .. 1 as [red, green, blue].
 export function colour(value) {
-  const stops = dark() ? DARK : LIGHT;
+  const stops = shown.greys ? GREYS : dark() ? DARK : LIGHT;
   const place = (Math.min(Math.max(value, -1), 1) + 1) * 2;
   const first = Math.min(Math.floor(place), 3);
   return stops[first].map((start, i) => start + (place - first) * (stops[first + 1][i] - start));
@@ -46,9 +50,9 @@ const HALF = 256;
 const tables = new Map();
 
 function table() {
-  const night = dark();
-  if (!tables.has(night)) tables.set(night, Float64Array.from(Array.from({ length: 2 * HALF + 1 }, (_, i) => colour(i / HALF - 1)).flat()));
-  return tables.get(night);
+  const key = `${dark()} ${shown.greys}`;
+  if (!tables.has(key)) tables.set(key, Float64Array.from(Array.from({ length: 2 * HALF + 1 }, (_, i) => colour(i / HALF - 1)).flat()));
+  return tables.get(key);
 }
 
 // Weights in colour; where they are small, the picture shines through a little.
@@ -59,7 +63,7 @@ export function drawWeights(canvas, weights, filter, grey, limit, scale) {
     const value = Math.min(Math.max(placed(weights[p], limit, scale), -1), 1);
     const first = 3 * Math.round(HALF * (value + 1));
     const calm = 1 - Math.abs(value);
-    const shine = night ? 70 * grey[p] * calm : -80 * (1 - grey[p]) * calm;
+    const shine = shown.greys ? 0 : night ? 70 * grey[p] * calm : -80 * (1 - grey[p]) * calm;
     data[at] = colours[first] + shine;
     data[at + 1] = colours[first + 1] + shine;
     data[at + 2] = colours[first + 2] + shine;

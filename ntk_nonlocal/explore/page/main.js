@@ -1,6 +1,6 @@
 import { unpack, psnr } from "./numbers.js";
 import { Filter } from "./filters.js";
-import { barTicks, dark, drawBar, drawCurves, drawPicture, drawSigned, drawWeights, limitOf } from "./drawing.js";
+import { barTicks, dark, drawBar, drawCurves, drawPicture, drawSigned, drawWeights, limitOf, useGreys } from "./drawing.js";
 import { MOST_PINS, MOST_SHOWN, PICTURES, fromLink, initial, toLink } from "./state.js";
 
 // Okabe and Ito's colours, each with a dash of its own.
@@ -120,6 +120,7 @@ class Page {
     find("step").addEventListener("input", (event) => this.step(Math.round(10 ** (Number(event.target.value) / 1000))));
     find("stop").addEventListener("click", () => this.change({ own: true }));
     find("scale").addEventListener("click", () => this.change({ scale: this.state.scale === "log" ? "linear" : "log" }));
+    find("greys").addEventListener("click", () => this.change({ greys: !this.state.greys }));
     find("pin").addEventListener("click", () => this.pin());
     find("unpin").addEventListener("click", () => this.change({ pins: [] }));
     find("copy").addEventListener("click", () => this.copy());
@@ -175,6 +176,7 @@ class Page {
     else if (event.key === "p") this.pin();
     else if (event.key === "x") this.change({ pins: [] });
     else if (event.key === "l") this.change({ scale: this.state.scale === "log" ? "linear" : "log" });
+    else if (event.key === "g") this.change({ greys: !this.state.greys });
     else if (event.key === "[" || event.key === "]") this.change({ vector: within(vector + (event.key === "]" ? 1 : -1), this.byName[kernel].rank) });
     else return;
     event.preventDefault();
@@ -184,13 +186,14 @@ class Page {
     const { state } = this;
     state.vector = Math.min(state.vector, this.byName[state.kernel].rank - 1);
     if (!this.clean) for (const side of ["left", "right"]) if (state[side] === "clean") state[side] = "noisy";
-    const { kernels, step, own, kernel, left, right, swipe, vector } = state;
+    const { kernels, step, own, kernel, left, right, swipe, vector, greys } = state;
     const night = dark();
+    useGreys(greys);
     this.drawControls();
     this.drawCards();
     this.when("pictures", [kernel, step, own, left, right, swipe], () => this.drawPictures());
     this.when("charts", [kernels, step, own], () => this.drawCharts());
-    this.when("vector", [kernel, vector, step, own, night], () => this.drawVector());
+    this.when("vector", [kernel, vector, step, own, night, greys], () => this.drawVector());
     try {
       history.replaceState(null, "", toLink(state));
     } catch {
@@ -216,6 +219,7 @@ class Page {
     find("stop").textContent = "Each where it should stop";
     find("stop").setAttribute("aria-pressed", state.own);
     find("scale").textContent = state.scale === "log" ? "Colours: logarithmic" : "Colours: linear";
+    find("greys").setAttribute("aria-pressed", state.greys);
     find("unpin").hidden = !state.pins.length;
     for (const box of find("chooser").querySelectorAll("input")) box.checked = state.kernels.includes(box.value);
     for (const id of ["left", "right", "kernel"]) find(id).value = state[id];
@@ -275,7 +279,7 @@ class Page {
         return make("figure", {}, small, make("figcaption", { text: n + 1 }));
       }));
     });
-    this.when("bar", [dark()], () => drawBar(find("bar")));
+    this.when("bar", [dark(), this.state.greys], () => drawBar(find("bar")));
     find("ticks").replaceChildren(...barTicks(limit, scale).map(([at, text]) => {
       const made = make("span", { text });
       made.style.left = `${50 * (at + 1)}%`;

@@ -13,6 +13,7 @@ export function initial(filters, best) {
     pixel: [Math.round(0.44 * first.height), Math.round(0.66 * first.width)],
     pins: [],
     scale: "log",
+    greys: false,
     swipe: 0.5,
     left: "noisy",
     right: "estimate",
@@ -22,9 +23,10 @@ export function initial(filters, best) {
 }
 
 export function toLink(state) {
-  const { kernels, step, own, pixel, pins, scale, swipe, left, right, kernel, vector } = state;
+  const { kernels, step, own, pixel, pins, scale, greys, swipe, left, right, kernel, vector } = state;
   const entries = {
     k: kernels.join(","), t: step, o: Number(own), p: pixel.join("."), pins: pins.map((pin) => pin.join(".")).join(","), s: scale,
+    g: Number(greys),
     w: swipe.toFixed(3), l: left, r: right, f: kernel, e: vector,
   };
   return `#${new URLSearchParams(entries)}`;
@@ -52,6 +54,7 @@ export function fromLink(link, before, filters) {
   state.pixel = place(found.get("p") ?? "") ?? state.pixel;
   if (found.has("pins")) state.pins = found.get("pins").split(",").map(place).filter(Boolean).slice(0, MOST_PINS);
   state.scale = choice("s", ["linear", "log"]) ?? state.scale;
+  if (found.has("g")) state.greys = found.get("g") === "1";
   state.swipe = number("w", 0, 1) ?? state.swipe;
   state.left = choice("l", PICTURES) ?? state.left;
   state.right = choice("r", PICTURES) ?? state.right;

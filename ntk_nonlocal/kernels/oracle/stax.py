@@ -203,7 +203,7 @@ def stax_rule(layer: Layer, place: Place) -> Triple:
     """The neural-tangents triple of ``layer`` at ``place``; one is registered for every type of layer."""
     raise NotImplementedError(
         f"{place.position}: {type(layer).__name__} has no meaning for neural-tangents; register one with "
-        "@ntk_nonlocal.kernels.oracle.stax.stax_rule.register"
+        "@ntk_nonlocal.kernels.stax_rule.register"
     )
 
 
