@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ntk_nonlocal.architecture import parse_architecture
-from ntk_nonlocal.dynamics import trajectory
 from ntk_nonlocal.images import psnr
 from ntk_nonlocal.kernels import standard_layer_weights, tangent_kernel
 from ntk_nonlocal.linalg import flow_filter
@@ -19,7 +17,7 @@ from ntk_nonlocal.operators import LinearOperator
 
 from ..pictures import Picture
 from ..workspace import Arrays, Workspace
-from .frozen import joint_kernel
+from .frozen import joint_flow, joint_kernel
 from .training import Training, network_input, trained
 
 FloatArray = np.ndarray[Any, Any]
@@ -104,14 +102,7 @@ def _closed_form(
     kernel: LinearOperator, y: FloatArray, clean: FloatArray, max_products: int, start: FloatArray | None = None
 ) -> Mapping[str, Any]:
     """PSNR and mean square of the residual over gradient flow with a kernel of all colours."""
-    flat = (*kernel.image_shape, 1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # the errors are stored
-        path = trajectory(
-            kernel, y.reshape(flat), start=None if start is None else start.reshape(flat), steps=[1, int(_TIMES[-1])],
-            tolerance=1e-2, max_products=max_products,
-        )  # fmt: skip
-    outputs = np.asarray(path.flow(_TIMES)).reshape(-1, *y.shape)
+    outputs, path = joint_flow(kernel, y, _TIMES, max_products, start)
     quality = np.array([psnr(output, clean) for output in outputs])
     upto = _TIMES[: int(quality.argmax()) + 1]
     return {

@@ -21,7 +21,7 @@ import numpy as np
 from jax import Array
 
 from ntk_nonlocal.architecture import convolutions, parse_architecture
-from ntk_nonlocal.dynamics import trajectory
+from ntk_nonlocal.dynamics import Trajectory, trajectory
 from ntk_nonlocal.images import psnr
 from ntk_nonlocal.kernels import layer_kernels, standard_layer_weights
 from ntk_nonlocal.linalg import flow_filter
@@ -77,6 +77,20 @@ def joint_kernel(
     if preconditioner is not None:
         steps = jax.tree.map(jnp.divide, steps, preconditioner)
     return JointKernel(params, x, steps, network, (shape[0], shape[1] * shape[2]))
+
+
+def joint_flow(
+    kernel: LinearOperator, y: FloatArray, times: FloatArray, max_products: int, start: FloatArray | None = None
+) -> tuple[FloatArray, Trajectory]:
+    """Gradient flow with a kernel of all colours, (len(times), H, W, C), and its trajectory, which tells its errors."""
+    flat = (*kernel.image_shape, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # the errors are stored
+        path = trajectory(
+            kernel, y.reshape(flat), start=None if start is None else start.reshape(flat), steps=[1, int(times[-1])],
+            tolerance=1e-2, max_products=max_products,
+        )  # fmt: skip
+    return np.asarray(path.flow(times)).reshape(-1, *y.shape), path
 
 
 @jax.jit
@@ -282,16 +296,9 @@ def _path(
 
 def _flow(frozen: Frozen) -> tuple[FloatArray, FloatArray]:
     """Gradient flow of the frozen Jacobian from z(0), at times on a fine grid, and its estimated relative errors."""
-    y = np.asarray(frozen.y)
     kernel = joint_kernel(frozen.network, frozen.params, np.asarray(frozen.x))
-    flat = (*kernel.image_shape, 1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # the errors are stored
-        path = trajectory(
-            kernel, y.reshape(flat), start=np.asarray(frozen.start).reshape(flat), steps=[1, int(_TIMES[-1])],
-            tolerance=1e-2, max_products=400,
-        )  # fmt: skip
-    return np.asarray(path.flow(_TIMES)).reshape(-1, *y.shape), np.asarray(path.error(flow_filter(_TIMES)))
+    flow, path = joint_flow(kernel, np.asarray(frozen.y), _TIMES, 400, np.asarray(frozen.start))
+    return flow, np.asarray(path.error(flow_filter(_TIMES)))
 
 
 def _same_residual(flow: FloatArray, residuals: FloatArray, wanted: FloatArray) -> FloatArray:
