@@ -45,9 +45,10 @@ KERNELS: dict[str, str] = {
     for kind in _KINDS[body]
     for fed in _FED
 } | {
-    "nlm": "Non-local means: averages pixels whose surroundings look alike (7x7 patches). No network.",
+    "nlm": "Non-local means: averages pixels whose surroundings (7x7) look alike. No network.",
     "empirical-initial": f"A real autoencoder of {WIDTH} channels, fed random numbers, before any training.",
-    "empirical-adam": f"The same autoencoder after {ADAM_STEPS} steps of Adam on the noisy picture.",
+    "empirical-adam": f"That autoencoder after {ADAM_STEPS} steps of another training, Adam, on the noisy picture, then held fixed: the "
+    "slider's steps are of its filter.",
 }
 """Name -> what it is, in one sentence."""
 

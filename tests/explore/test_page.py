@@ -107,7 +107,7 @@ def test_pointer_pins_swipe_and_keys(made: Made, browser: Browser) -> None:
     browser.key("l")
     assert _state(browser)["scale"] == "linear"
     browser.key("]")
-    assert _state(browser)["vector"] == 1
+    assert _state(browser)["vector"] == 6
     browser.pointer("#picture", 0.25, 0.5, "mousePressed")
     browser.pointer("#picture", 0.25, 0.5, "mouseReleased")
     assert _state(browser)["swipe"] == pytest.approx(0.25, abs=0.02)

@@ -90,9 +90,9 @@ export function drawBar(canvas) {
 }
 
 export function barTicks(limit, scale) {
-  const short = (value) => (value === 0 ? "0" : Math.abs(value) >= 0.01 ? value.toPrecision(2) : value.toExponential(0));
+  const short = (value) => String(+value.toPrecision(value < 0.01 ? 1 : 2)).replace("-", "−");
   if (scale === "linear") return [-1, -0.5, 0, 0.5, 1].map((at) => [at, short(at * limit)]);
-  const ticks = [[0, `±${short(limit / 10 ** SHOWN_DECADES)}`]];
+  const ticks = [[0, `below ${short(limit / 10 ** SHOWN_DECADES)}`]];
   for (const at of [1, 2 / 3, 1 / 3]) {
     const value = limit * 10 ** (SHOWN_DECADES * (at - 1));
     ticks.push([at, short(value)], [-at, `−${short(value)}`]);
@@ -138,12 +138,12 @@ export function drawCurves(svg, curves, { step, label, lines = [] }) {
     parts.push(element("text", { x: left + 6, y: y(line.value) - 5, class: "tick" }, line.name));
   }
   if (step !== null) parts.push(element("line", { x1: x(step), x2: x(step), y1: top, y2: height - bottom, class: "now" }));
-  for (const { values, knots, style, mark } of curves) {
+  for (const { values, knots, style, mark, hollow } of curves) {
     const points = knots.map((knot, i) => `${x(knot).toFixed(1)},${y(values[i]).toFixed(1)}`).join(" ");
     parts.push(element("polyline", { points, class: "curve", stroke: style.colour, "stroke-dasharray": style.dash }));
     const [cx, cy] = [x(knots[mark]), y(values[mark])];
     const diamond = `${cx},${cy - 6} ${cx + 6},${cy} ${cx},${cy + 6} ${cx - 6},${cy}`;
-    parts.push(element("polygon", { points: diamond, class: "stop", fill: style.colour }));
+    parts.push(element("polygon", { points: diamond, class: "stop", fill: style.colour, ...(hollow && { style: `fill: var(--back); stroke: ${style.colour}` }) }));
   }
   svg.replaceChildren(...parts);
   return { stepAt: (share) => 10 ** Math.min(6, Math.max(0, (6 * (share * width - left)) / (width - left - right))) };

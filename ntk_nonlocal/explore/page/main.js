@@ -10,7 +10,9 @@ const STYLES = [
 const TEXTS = { noisy: "noisy picture", estimate: "estimate", residual: "what was removed", clean: "clean picture" };
 
 const find = (id) => document.getElementById(id);
-const percent = (value) => `${value >= 0.0995 ? Math.round(100 * value) : (100 * value).toPrecision(2)} %`;
+const percent = (value) => `${value >= 0.0995 ? Math.round(100 * value) : value < 1e-6 ? 0 : +(100 * value).toPrecision(2)} %`;
+const counted = (step) => (step === 1 ? "1 step" : `${step.toLocaleString("en")} steps`);
+const endless = (filter) => filter.bestStep === filter.knots[filter.knots.length - 1]; // no best step before the last
 
 // An element with a class, a text and children. Texts are never markup.
 function make(name, { className = "", text = null, ...rest } = {}, ...children) {
@@ -60,7 +62,10 @@ class Page {
       psnr: (name, step) => (this.clean ? psnr(filter(name).estimate(step), this.clean) : null),
       state: () => structuredClone(this.state),
       set: (changes) => {
+        const { height, width } = this.filters[0];
+        const inside = ([row, column]) => [Math.min(Math.max(row, 0), height - 1), Math.min(Math.max(column, 0), width - 1)];
         Object.assign(this.state, changes);
+        Object.assign(this.state, { pixel: inside(this.state.pixel), pins: this.state.pins.map(inside) });
         this.draw();
       },
       link: () => toLink(this.state),
@@ -95,6 +100,7 @@ class Page {
     const { height, width } = this.filters[0];
     document.documentElement.style.setProperty("--shape", `${width} / ${height}`);
     find("psnr-box").hidden = !this.clean;
+    find("under").textContent = this.clean ? "clean" : "noisy";
     this.cards = [];
   }
 
@@ -189,6 +195,10 @@ class Page {
     const { kernels, step, own, kernel, left, right, swipe, vector, greys } = state;
     const night = dark();
     useGreys(greys);
+    const colours = greys ? ["dark", "light"] : night ? ["orange", "blue"] : ["red", "blue"];
+    for (const [i, name] of ["plus", "minus"].entries()) document.querySelector(`.${name}`).textContent = colours[i];
+    document.body.classList.toggle("greys", greys);
+    document.body.classList.toggle("linear", state.scale === "linear");
     this.drawControls();
     this.drawCards();
     this.when("pictures", [kernel, step, own, left, right, swipe], () => this.drawPictures());
@@ -218,7 +228,7 @@ class Page {
     find("steps").textContent = shown;
     find("stop").textContent = "Each where it should stop";
     find("stop").setAttribute("aria-pressed", state.own);
-    find("scale").textContent = state.scale === "log" ? "Colours: logarithmic" : "Colours: linear";
+    find("scale").textContent = state.scale === "log" ? "Scale: logarithmic" : "Scale: linear";
     find("greys").setAttribute("aria-pressed", state.greys);
     find("unpin").hidden = !state.pins.length;
     for (const box of find("chooser").querySelectorAll("input")) box.checked = state.kernels.includes(box.value);
@@ -240,7 +250,7 @@ class Page {
     const pins = make("div", { className: "pins" });
     this.point(canvas, (x, y) => this.change({ pixel: this.at(filter, x, y) }));
     canvas.addEventListener("dblclick", () => this.pin());
-    return { name, filter, canvas, marks, quality, error, pins, root: make("article", { className: "card" }, heading, frame, quality, error, pins, about) };
+    return { name, filter, canvas, marks, quality, error, pins, root: make("article", { className: "card" }, heading, frame, about, quality, error, pins) };
   }
 
   drawCards() {
@@ -257,12 +267,12 @@ class Page {
       const step = this.stepOf(card.name);
       drawWeights(card.canvas, rows[i][pins.length], filter, this.grey, limit, scale);
       const own = rows[i][pins.length][pixel[0] * filter.width + pixel[1]];
-      const steps = step === 1 ? "1 step" : `${step.toLocaleString("en")} steps`;
+      const steps = counted(step) + (this.state.own && endless(filter) ? " (no best step before the last)" : "");
       if (card.step !== step) Object.assign(card, { step, text: this.clean ? `PSNR ${psnr(filter.estimate(step), this.clean).toFixed(2)} dB` : "" });
       card.quality.textContent = [steps, card.text, `its own weight ${own.toPrecision(2)}`].filter(Boolean).join(" · ");
       const error = filter.error(...pixel, step);
       const bound = Number.isFinite(error) ? `at most ${percent(error)}` : "not known";
-      card.error.textContent = error > 1 ? `few of its patterns are stored: weights may be quite wrong (error ${bound} of the largest)` : `drawn to within ${percent(error)} of its largest weight`;
+      card.error.textContent = error > 1 ? `few of its patterns are stored: weights may be quite wrong (error ${bound} of the largest)` : `drawing error: at most ${percent(error)} of the largest weight`;
       card.error.classList.toggle("poor", error > 0.5);
       card.canvas.setAttribute("aria-label", `Weights of ${card.name} at row ${pixel[0]}, column ${pixel[1]} after ${step} steps`);
       const mark = ([row, column], text, name) => {
@@ -301,7 +311,7 @@ class Page {
     find("left-canvas").style.clipPath = `inset(0 ${100 - 100 * swipe}% 0 0)`;
     find("divider").style.left = `${100 * swipe}%`;
     const quality = this.clean ? `, PSNR ${psnr(estimate, this.clean).toFixed(2)} dB (noisy: ${this.data.noisy_psnr.toFixed(2)} dB)` : "";
-    find("picture-text").textContent = `left: ${TEXTS[left]}; right: ${TEXTS[right]} — ${kernel} after ${step.toLocaleString("en")} steps${quality}`;
+    find("picture-text").textContent = `left: ${TEXTS[left]}; right: ${TEXTS[right]} ${[left, right].some((kind) => kind === "estimate" || kind === "residual") ? ` — ${kernel} after ${counted(step)}${quality}` : ""}`;
   }
 
   drawCharts() {
@@ -310,10 +320,11 @@ class Page {
     const shown = this.filters.filter(({ name }) => kernels.includes(name));
     const curves = (values) => shown.map((filter) => ({
       values: values(filter), knots: filter.knots, style: this.styles[filter.name],
-      mark: Array.from(filter.risk).indexOf(Math.min(...filter.risk)),
+      mark: Array.from(filter.risk).indexOf(Math.min(...filter.risk)), hollow: endless(filter),
     }));
-    if (this.clean) drawCurves(find("psnr"), curves((one) => one.psnr), { step, label: "steps (PSNR in dB: higher is better)", lines: [{ value: this.data.noisy_psnr, name: "noisy picture" }] });
-    this.axes = drawCurves(find("risk"), curves((one) => Float64Array.from(one.risk, (value) => 255 * Math.sqrt(Math.max(value, 0)))), { step, label: "steps (estimated error in grey levels: lower is better)" });
+    find("key").replaceChildren(...shown.map(({ name }) => make("span", {}, this.sample(name), name)));
+    if (this.clean) drawCurves(find("psnr"), curves((one) => one.psnr), { step, label: "steps", lines: [{ value: this.data.noisy_psnr, name: "noisy picture" }] });
+    this.axes = drawCurves(find("risk"), curves((one) => Float64Array.from(one.risk, (value) => 255 * Math.sqrt(Math.max(value, 0)))), { step, label: "steps" });
   }
 
   drawVector() {
@@ -322,7 +333,7 @@ class Page {
     Object.assign(find("vector"), { max: filter.rank - 1, value: vector });
     drawSigned(find("vector-canvas"), filter.eigenvector(vector), filter);
     const gain = filter.prepare(this.stepOf(kernel)).gains[vector];
-    find("vector-text").textContent = `pattern ${vector + 1} of ${filter.rank} stored (the picture has ${filter.pixels} in all): eigenvalue ${filter.x[vector].toExponential(1)} of the largest; ${percent(gain)} of it let through at this step`;
+    find("vector-text").textContent = `pattern ${vector + 1} of ${filter.rank} stored (the picture has ${filter.pixels} in all): learned at ${percent(filter.x[vector])} of the speed of the first; ${percent(Math.max(gain, 0))} of it let through at this step`;
   }
 }
 

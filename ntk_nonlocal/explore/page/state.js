@@ -17,8 +17,8 @@ export function initial(filters, best) {
     swipe: 0.5,
     left: "noisy",
     right: "estimate",
-    kernel: names[0],
-    vector: 0,
+    kernel: names.find((name) => name === "autoencoder-ntk-image") ?? names[0],
+    vector: 5,
   };
 }
 
