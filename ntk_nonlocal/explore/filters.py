@@ -47,8 +47,8 @@ KERNELS: dict[str, str] = {
 } | {
     "nlm": "Non-local means: averages pixels whose surroundings (7x7) look alike. No network.",
     "empirical-initial": f"A real autoencoder of {WIDTH} channels, fed random numbers, before any training.",
-    "empirical-adam": f"That autoencoder after {ADAM_STEPS} steps of another training, Adam, on the noisy picture, then "
-    "held fixed: the slider's steps are of its filter.",
+    "empirical-adam": f"That autoencoder after {ADAM_STEPS} steps of another training, Adam, on the noisy picture, "
+    "then held fixed: the slider's steps are of its filter.",
 }
 """Name -> what it is, in one sentence."""
 
