@@ -91,7 +91,7 @@ def explore(
     Every kernel is computed exactly and stored as its leading eigenpairs and the mean of the rest of its spectrum
     (``StoredFilter``); the page says how far each row that it draws can be off. The larger the picture, the fewer of
     its eigenpairs fit: of 96x96 pixels rows are known well after the first steps only. With the five kernels 48x48 and
-    64x64 pixels take about 5 minutes of a core, 96x96 about 20; beyond, the time grows with the third power of the
+    64x64 pixels take about 5 minutes of a core, 96x96 about 25; beyond, the time grows with the third power of the
     number of pixels.
 
     Args:
