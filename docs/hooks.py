@@ -318,7 +318,7 @@ def on_files(files: Any, config: Any) -> Any:
     files.append(File.generated(config, "contributing.md", content=(ROOT / "CONTRIBUTING.md").read_text()))
     page = ROOT / "build" / "explorer.html"
     if not page.exists():
-        raise FileNotFoundError(f"{page} is missing: run make docs, or ntk-nonlocal explore --crop 48 -o {page}")
+        raise FileNotFoundError(f"{page} is missing: run make docs, or ntk-nonlocal explore --crop 32 -o {page}")
     files.append(File.generated(config, "explorer.html", abs_src_path=str(page)))
     for path in sorted(FIGURES.rglob("*.png")):
         target = f"figures/{path.relative_to(FIGURES).as_posix()}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import gc
 import importlib.util
@@ -26,6 +27,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 
 import jax
 import pytest
+from compiling import compiled_quickly
 
 # A shell that starts the tests in the background has interrupts ignored, and what the tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -97,10 +99,8 @@ COMPILED_QUICKLY = ("adapters", "cli", "dynamics", "experiments", "explore", "ne
 @pytest.fixture(autouse=True)
 def _compiled_quickly(request: pytest.FixtureRequest) -> Iterator[None]:
     quickly = request.path.parent.name in COMPILED_QUICKLY and "slow" not in request.node.keywords
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", quickly or before)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    with compiled_quickly() if quickly else contextlib.nullcontext():
+        yield
 
 
 @pytest.fixture(autouse=True, scope="module")

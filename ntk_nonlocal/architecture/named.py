@@ -143,16 +143,12 @@ def parse_architecture(text: str) -> Serial:
             raise ValueError(f"{name} has no {key!r}{nearest(key, known)}; keys: {', '.join(known)}")
         if key in arguments:
             raise ValueError(f"architecture {text!r}: {key} is given twice")
-        if hints[key] is int:
+        if hints[key] in (int, float):
             try:
-                arguments[key] = int(value)
+                arguments[key] = hints[key](value)
             except ValueError:
-                raise ValueError(f"{name}: {key} must be an integer, got {value!r}") from None
-        elif hints[key] is float:
-            try:
-                arguments[key] = float(value)
-            except ValueError:
-                raise ValueError(f"{name}: {key} must be a number, got {value!r}") from None
+                kind = "an integer" if hints[key] is int else "a number"
+                raise ValueError(f"{name}: {key} must be {kind}, got {value!r}") from None
         elif key == "weight_std" and value not in WEIGHT_STDS:
             try:
                 arguments[key] = float(value)

@@ -14,7 +14,7 @@ Adds noise to a picture and writes one HTML page on which its filters can be loo
 non-local means and neural networks, infinitely wide ones or a real one, average there; move a slider, and see it after
 1 to 1000000 training steps. The page needs no network and no other file. It holds whole filters of 32x32 pixels, made
 in a minute or two; of larger parts it holds the leading patterns, says how far every row that it draws can be off, and
-takes 5 minutes of a core at 64x64 pixels and 20 at 96x96."""
+takes 5 minutes of a core at 64x64 pixels and 25 at 96x96."""
 
 _EXAMPLES = """\
 examples:

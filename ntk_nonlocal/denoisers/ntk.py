@@ -278,7 +278,7 @@ def _outputs(
         output = jnp.zeros_like(target)
         for step in range(1, max(steps) + 1):
             rest = target - output
-            output = output + (kernel @ (rest if precision is None else rest * loss)) / degrees
+            output = output + (kernel @ (rest * loss)) / degrees
             if step in steps:
                 parts.append(shown(output if precision is None else jnp.where(reached, output, target)))
         tick()

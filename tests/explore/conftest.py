@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from compiling import compiled_quickly
 
 import ntk_nonlocal as nnl
 
 from .browser import Browser, installed
-from .pages import KERNELS, SIGMA, Made, compiled_quickly
+from .pages import KERNELS, SIGMA, Made
 
 TITLE = "<img src=x onerror=alert(1)>\u2028\"'&amp;--></script><script>document.title = 'run'</script>.png"
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
+from compiling import compiled_quickly
 
 from ntk_nonlocal.explore import Explorer, build
 from ntk_nonlocal.explore.stored import filtered
@@ -34,20 +33,9 @@ class Made:
         return _exact(self, name)
 
 
-@contextmanager
-def compiled_quickly() -> Iterator[None]:
-    """Programs with few optimizations, which round differently: a training amplifies that, so both sides share it."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_disable_most_optimizations", before)
-
-
 @cache
 def _exact(made: Made, name: str) -> Callable[[float], Any]:
-    with compiled_quickly():
+    with compiled_quickly():  # as the page was: programs round differently otherwise, which a training amplifies
         kernel = build(name, made.noisy, SIGMA)
         scale = 1 / np.sqrt(np.asarray(kernel.degrees, np.float64)) if name == "nlm" else np.ones(kernel.shape[0])
         matrix = np.asarray(kernel.as_matrix(), np.float64) * scale / scale[:, None]

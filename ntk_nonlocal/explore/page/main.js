@@ -311,7 +311,7 @@ class Page {
     find("left-canvas").style.clipPath = `inset(0 ${100 - 100 * swipe}% 0 0)`;
     find("divider").style.left = `${100 * swipe}%`;
     const quality = this.clean ? `, PSNR ${psnr(estimate, this.clean).toFixed(2)} dB (noisy: ${this.data.noisy_psnr.toFixed(2)} dB)` : "";
-    find("picture-text").textContent = `left: ${TEXTS[left]}; right: ${TEXTS[right]} ${[left, right].some((kind) => kind === "estimate" || kind === "residual") ? ` — ${kernel} after ${counted(step)}${quality}` : ""}`;
+    find("picture-text").textContent = `left: ${TEXTS[left]}; right: ${TEXTS[right]}${[left, right].some((kind) => kind === "estimate" || kind === "residual") ? ` — ${kernel} after ${counted(step)}${quality}` : ""}`;
   }
 
   drawCharts() {

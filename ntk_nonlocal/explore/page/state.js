@@ -17,7 +17,7 @@ export function initial(filters, best) {
     swipe: 0.5,
     left: "noisy",
     right: "estimate",
-    kernel: names.find((name) => name === "autoencoder-ntk-image") ?? names[0],
+    kernel: names.includes("autoencoder-ntk-image") ? "autoencoder-ntk-image" : names[0],
     vector: 5,
   };
 }
