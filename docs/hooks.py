@@ -7,13 +7,14 @@ use too. Nothing here fetches anything.
 from __future__ import annotations
 
 import ast
-import hashlib
 import html
 import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from ntk_nonlocal.reproduce.versions import syntax_digest
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -33,11 +34,11 @@ def tutorials() -> list[Path]:
 
 
 def code_digest(script: Path) -> str:
-    """A digest of what a script does: comments, layout and its docstring do not count."""
+    """A digest of what a script does, in any Python: comments, layout and its docstring do not count."""
     tree = ast.parse(script.read_text())
     assert ast.get_docstring(tree) is not None
     tree.body = tree.body[1:]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+    return syntax_digest(tree)[:16]
 
 
 def tutorial_title(script: Path) -> str:

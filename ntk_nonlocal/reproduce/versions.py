@@ -94,4 +94,19 @@ def _digest(path: Path) -> str:
             value = body[0].value
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
                 del body[0]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return syntax_digest(tree)
+
+
+def syntax_digest(tree: ast.AST) -> str:
+    """A digest of a syntax tree that is the same in all versions of Python."""
+    return hashlib.sha256(repr(_without_empty_fields(tree)).encode()).hexdigest()
+
+
+def _without_empty_fields(node: object) -> object:
+    """A syntax tree as nested tuples and lists; empty fields are left out, since newer versions of Python add some."""
+    if isinstance(node, list):
+        return [_without_empty_fields(part) for part in node]
+    if isinstance(node, ast.AST):
+        fields = [(name, value) for name, value in ast.iter_fields(node) if value is not None and value != []]
+        return type(node).__name__, [(name, _without_empty_fields(value)) for name, value in fields]
+    return node

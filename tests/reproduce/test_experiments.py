@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import os
 import signal
@@ -155,6 +156,11 @@ def test_the_code_version_follows_imports_and_ignores_comments(tmp_path: Path, m
     assert version('def g():\n    """Two."""\n    return 2\n') == first
     versions._digest.cache_clear()
     versions._tree.cache_clear()
+
+
+def test_the_digest_of_code_is_the_same_in_all_versions_of_python() -> None:
+    code = "class A:\n    def f(self, x: int = 1) -> None:\n        return f'{x} {None}'\n\n\ng = lambda: (A, [])\n"
+    assert versions.syntax_digest(ast.parse(code))[:16] == "bb9f7e2c4e1e1c68"
 
 
 _KILLED = """
