@@ -13,6 +13,7 @@ import pytest
 import ntk_nonlocal as nnl
 from ntk_nonlocal.architecture import Concat, Conv, Downsample, Layer, Normalize, Relu, Serial, Sum, Upsample
 from ntk_nonlocal.kernels import tangent_kernel
+from ntk_nonlocal.operators import DenseOperator
 
 STRIDED = Serial(
     *(Conv(3, bias_std=0.1, stride=2), Relu(), Upsample(2, "zero"), Conv(3), Relu()),
@@ -27,6 +28,11 @@ NARROW = Serial(
     *(Concat(Conv(3), Serial()), Conv(1)),
 )
 
+
+REFLECTED = Serial(
+    *(Conv(3, padding="reflect"), Relu(), Downsample(2), Conv(3, padding="reflect", bias_std=0.1), Relu()),
+    *(Upsample(2), Conv(5, padding="reflect"), Relu(), Conv(1)),
+)
 
 # a block of ConvNeXt: every channel by itself, normalised, then mixed
 NEXT = Serial(
@@ -54,6 +60,31 @@ def test_neural_tangents_has_no_dilation() -> None:
         nnl.to_stax(Serial(Conv(1), Conv(3, dilation=2)))
 
 
+def test_neural_tangents_does_not_reflect_borders() -> None:
+    pytest.importorskip("ntk_nonlocal.kernels.oracle.stax")
+    with pytest.raises(NotImplementedError, match=r"layer 0: neural-tangents does not reflect borders"):
+        nnl.to_stax(REFLECTED)
+
+
+def test_behind_reflected_borders_the_kernel_is_a_matrix() -> None:
+    x = image(4, 6, 2).astype(np.float32)
+    kernel = tangent_kernel(REFLECTED, x)
+    assert isinstance(kernel, DenseOperator)
+    matrix = np.asarray(kernel.as_matrix())
+    parts = nnl.layer_kernels(REFLECTED, x)
+    assert len(parts) == 4
+    np.testing.assert_allclose(sum(np.asarray(part.as_matrix()) for part in parts), matrix, rtol=1e-5)
+    rows, columns = (np.maximum(1 - abs(np.subtract.outer(range(n), range(n))) / 3, 0) for n in (4, 6))
+    windowed = tangent_kernel(REFLECTED, x, window=3).as_matrix()
+    np.testing.assert_allclose(windowed, matrix * np.kron(rows, columns), rtol=1e-5)
+    assert nnl.describe(REFLECTED, (4, 6)).memory.keys() == {"matrix"}
+    mesh = jax.make_mesh((1,), ("blocks",))
+    with pytest.raises(ValueError, match=r'mesh: Conv\(padding="reflect"\) has its kernel held whole'):
+        tangent_kernel(REFLECTED, x, mesh=mesh)
+    with pytest.raises(ValueError, match=r"held whole, about .* GiB.*budget is 1.00 GiB; use a smaller image"):
+        tangent_kernel(REFLECTED, image(256, 256, 1).astype(np.float32), memory_budget=2**30)
+
+
 def test_neural_tangents_has_no_depthwise_convolution() -> None:
     pytest.importorskip("ntk_nonlocal.kernels.oracle.stax")
     with pytest.raises(NotImplementedError, match=r"layer 1: neural-tangents has no depthwise convolution"):
@@ -74,7 +105,7 @@ def test_a_depthwise_convolution_filters_every_channel_by_itself() -> None:
     np.testing.assert_allclose(found.apply(weights | {"layer_1": {"kernel": kernel}}, x), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("padding", ["zero", "circular"])
+@pytest.mark.parametrize("padding", ["zero", "circular", "reflect"])
 @pytest.mark.parametrize(("dilation", "stride"), [(2, 1), (1, 2), (2, 3)])
 def test_a_convolution_reads_pixels_apart_and_keeps_every_other(padding: str, dilation: int, stride: int) -> None:
     x = image(6, 12, 2).astype(np.float32)
@@ -82,7 +113,7 @@ def test_a_convolution_reads_pixels_apart_and_keeps_every_other(padding: str, di
     network = nnl.to_flax(Serial(layer), out_channels=4)
     params = network.init(jax.random.key(0), x)
     kernel = np.asarray(params["layer_0"]["kernel"])
-    mode = "wrap" if padding == "circular" else "constant"
+    mode = {"zero": "constant", "circular": "wrap", "reflect": "reflect"}[padding]
     padded = np.pad(x, [(dilation, dilation)] * 2 + [(0, 0)], mode=mode)  # type: ignore[call-overload]
     windows = [(a, b, padded[a * dilation :, b * dilation :][:6, :12]) for a in range(3) for b in range(3)]
     expected = sum(window @ kernel[a, b] for a, b, window in windows) * 1.3 / np.sqrt(9 * 2)
@@ -134,9 +165,10 @@ def test_narrow_layers_have_their_share_of_the_width() -> None:
             ),
             0.15,
         ),
+        (REFLECTED, 0.15),
         (NEXT, 0.25),  # over 8 seeds .53 at 32, .35 at 128, .18 at 512
     ],
-    ids=["normalized", "strided", "ConvNeXt block"],
+    ids=["normalized", "strided", "reflected", "ConvNeXt block"],
 )
 def test_finite_networks_approach_the_kernel_as_one_over_the_root_of_their_width(
     architecture: Layer, at_512: float
@@ -170,6 +202,7 @@ def test_finite_networks_approach_the_kernel_as_one_over_the_root_of_their_width
         (lambda: Sum(Conv(1), Conv(1, channels=0.5)), r"Sum have different numbers of channels \(1, 0.5"),
         (lambda: tangent_kernel(Conv(1, stride=3), image(4, 6, 1)), r"Conv\(1, stride=3\) needs.*divisible by 3"),
         (lambda: tangent_kernel(Conv(3, padding="circular", dilation=3), image(6, 9, 1)), r"at least 7x7.*got 6x9"),
+        (lambda: tangent_kernel(Conv(5, padding="reflect"), image(2, 9, 1)), r"at least 3x3.*got 2x9"),
         (lambda: Conv(3, dilation=0), r"Conv: dilation must be an integer of at least 1, got 0"),
         (lambda: Conv(3, stride=1.5), r"Conv: stride must be an integer"),  # type: ignore[arg-type]
         (lambda: Conv(3, channels=0), r"Conv: channels, a share of the width, must be above 0"),

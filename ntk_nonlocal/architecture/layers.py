@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import typing
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Literal, TypeAlias
@@ -15,6 +16,9 @@ SQRT2 = math.sqrt(2.0)
 # Named scales of the initial weights, as standard deviations times the root of the fan-in.
 WEIGHT_STDS = {"he": SQRT2, "pytorch": math.sqrt(1 / 3)}
 WeightStd: TypeAlias = float | Literal["he", "pytorch"]
+# What a convolution reads beyond the image's edges.
+Padding: TypeAlias = Literal["zero", "circular", "reflect"]
+PADDINGS: tuple[Padding, ...] = typing.get_args(Padding)
 
 
 def _real(value: object, minimum: float, what: str, *, exclusive: bool = False) -> float:
@@ -47,6 +51,10 @@ class Conv(Layer):
     what PyTorch's convolutions start from). Kernels know the variance alone. A layer of uniform weights that reads the
     network input, whose fan-in does not grow, is only nearly Gaussian.
 
+    ``padding`` is what it reads beyond the edges: zeros, the image from its other side ("circular"), or reflected at
+    the outermost pixels, which are not repeated ("reflect", as in deep image priors). Reflection mixes what the exact
+    engine keeps apart: an architecture with such a layer has its kernel held whole, 2 GB for 96x96 pixels.
+
     ``dilation`` is the distance of the pixels that the filter reads. ``stride`` keeps every stride-th row and column,
     from the first one on: as ``Downsample(stride, "stride")`` behind it. ``channels`` is how many there are, as a share
     of the width (4 / 128 for a narrow skip); the last convolutions give the network's output channels whatever it says.
@@ -58,7 +66,7 @@ class Conv(Layer):
     kernel_size: int
     weight_std: WeightStd = SQRT2
     bias_std: float = 0.0
-    padding: Literal["zero", "circular"] = "zero"
+    padding: Padding = "zero"
     dilation: int = 1
     stride: int = 1
     channels: float = 1
@@ -71,7 +79,7 @@ class Conv(Layer):
         object.__setattr__(self, "kernel_size", size)
         object.__setattr__(self, "weight_std", _weight_std(self.weight_std))
         object.__setattr__(self, "bias_std", _real(self.bias_std, 0.0, "Conv: bias_std"))
-        choice("Conv: padding", self.padding, ("zero", "circular"))
+        choice("Conv: padding", self.padding, PADDINGS)
         object.__setattr__(self, "dilation", whole("Conv: dilation", self.dilation, 1))
         object.__setattr__(self, "stride", whole("Conv: stride", self.stride, 1))
         channels = _real(self.channels, 0.0, "Conv: channels, a share of the width,", exclusive=True)
@@ -110,10 +118,10 @@ class Conv(Layer):
         return not self.depthwise
 
     def propagate(self, signal: Signal, position: Path) -> Signal:
-        extent = 2 * self.reach + 1
-        if self.padding == "circular" and signal.size is not None and min(signal.size) < extent:
+        extent = {"zero": 0, "circular": 2 * self.reach + 1, "reflect": self.reach + 1}[self.padding]
+        if signal.size is not None and min(signal.size) < extent:
             raise ArchitectureError(
-                f"{position}: {self!r} with circular padding needs at least {extent}x{extent} "
+                f"{position}: {self!r} with padding={self.padding!r} needs at least {extent}x{extent} "
                 f"pixels, got {signal.size[0]}x{signal.size[1]}; use a larger image, a smaller filter or zero padding"
             )
         if self.depthwise and signal.state == "raw":

@@ -16,7 +16,7 @@ from ntk_nonlocal.checks import nearest, whole
 
 from .containers import Concat, Serial
 from .layer import Layer
-from .layers import WEIGHT_STDS, Conv, Downsample, LeakyRelu, Relu, Upsample, WeightStd
+from .layers import WEIGHT_STDS, Conv, Downsample, LeakyRelu, Padding, Relu, Upsample, WeightStd
 
 DownMethod = Literal["average", "stride"]
 UpMethod = Literal["bilinear", "nearest", "zero"]
@@ -79,21 +79,22 @@ def unet(
     return Serial(*step, *below(levels), _output(weight_std))
 
 
-def dip(levels: int = 5, skip: int = 4, weight_std: WeightStd = "he") -> Serial:
+def dip(levels: int = 5, skip: int = 4, weight_std: WeightStd = "he", padding: Padding = "zero") -> Serial:
     """The network of the deep image prior (Ulyanov, Vedaldi and Lempitsky 2018), as far as it has a limit.
 
     ``levels`` times: a narrow skip of ``skip`` channels per 128 (none for 0) beside two convolutions, the first with
     stride 2, what lies below, and bilinear upsampling; then Conv(3) and Conv(1); LeakyRelu(0.2) behind each. What was
-    replaced: batch normalisation by weights of He's scale for this nonlinearity (that is what "he" means here),
-    reflected borders by zeros, and the sigmoid at the output by nothing. Needs a height and width divisible by
-    2^levels.
+    replaced: batch normalisation by weights of He's scale for this nonlinearity (that is what "he" means here), the
+    sigmoid at the output by nothing, and reflected borders by zeros unless ``padding`` is "reflect" (then the kernel is
+    held whole, see ``Conv``). Needs a height and width divisible by 2^levels.
     """
     levels = whole("dip: levels", levels, 1, _MOST_LEVELS)
     skip = whole("dip: skip", skip, 0, _DIP_WIDTH)
     std = math.sqrt(2 / (1 + _DIP_SLOPE**2)) if weight_std == "he" else weight_std
 
     def step(kernel_size: int, stride: int = 1, channels: float = 1) -> tuple[Layer, Layer]:
-        return Conv(kernel_size, std, stride=stride, channels=channels), LeakyRelu(_DIP_SLOPE)
+        conv = Conv(kernel_size, std, padding=padding, stride=stride, channels=channels)
+        return conv, LeakyRelu(_DIP_SLOPE)
 
     def level(remaining: int) -> tuple[Layer, ...]:
         if remaining == 0:

@@ -20,7 +20,8 @@ from ntk_nonlocal.operators import DenseOperator, LinearOperator
 from .blocks import all_values
 from .lag import budget as memory
 from .lag.corrections import find_corrections
-from .lag.demand import Lags
+from .lag.demand import Lags, reflects
+from .lag.dense import dense_kernel
 from .lag.duals import dual
 from .lag.kernel import Kind, LagKernel, MemoryPlan, Weights, fill_stores
 from .lag.slices import lag_rule
@@ -63,6 +64,7 @@ def tangent_kernel(
         ``convolutions(architecture)``; see ``standard_layer_weights`` ("lag" only).
       memory_plan: "recompute" evaluates the slices in every product; "keep" holds half of the matrix; "matrix" all of
         it; "auto" recomputes, and what makes many products (trajectories, spectra) first keeps what the budget allows.
+        Behind reflected borders (``Conv(padding="reflect")``) it is always the matrix.
       memory_budget: bytes; None is half of what the device has free.
       mesh: devices to spread the work over, in this process or in several ("lag" only).
 
@@ -163,6 +165,10 @@ def _lag_kernel(serial: Serial, image: jax.Array, size: tuple[int, int], options
     if mesh is not None:
         mesh = Mesh(mesh.devices, mesh.axis_names)  # with axes that the compiler may shard by itself
         row_lags = -(-row_lags // mesh.size)
+    if reflects(serial):
+        if mesh is not None:
+            raise ValueError('mesh: Conv(padding="reflect") has its kernel held whole, on one device; leave mesh out')
+        return DenseOperator(dense_kernel(serial, image, kind, weights, window, budget), size)
     input_size = (image.shape[0], image.shape[1])
     itemsize = image.dtype.itemsize
     store_blocks, stored = (

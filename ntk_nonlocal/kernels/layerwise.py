@@ -26,6 +26,7 @@ from ntk_nonlocal.operators import DenseOperator, LinearOperator
 from .blocks import all_values
 from .exact import tangent_kernel
 from .lag import budget as memory
+from .lag.demand import reflects
 from .lag.kernel import BlockedKernel, MemoryPlan, Weights, fill_stores
 from .lag.stores import Stores
 
@@ -47,7 +48,7 @@ def layer_kernels(
       architecture, network_input, window: as for :func:`tangent_kernel`; for layers that the engine has rules for.
       memory_plan: "keep" evaluates all parts in one sweep and holds half of each matrix, "matrix" all of it;
         "recompute" holds nothing and evaluates a part's slices in every product with it, a sweep for each; "auto" keeps
-        what the budget allows, and recomputes otherwise.
+        what the budget allows, and recomputes otherwise. Behind reflected borders each is a matrix, of its own sweep.
       memory_budget: bytes, for all parts together; None is half of what the device has free.
 
     Returns:
@@ -63,6 +64,8 @@ def layer_kernels(
     names = convolutions(as_serial(architecture))
     ones = ((1.0, 1.0),) * len(names)
     share = memory.budget(memory_budget) // (len(names) + 1)
+    if reflects(architecture):
+        return _dense_parts(architecture, network_input, window, memory_budget)
     plain = "recompute" if memory_plan in ("keep", "matrix") else memory_plan
     op = tangent_kernel(
         architecture, network_input, "lag", window, layer_weights=ones, memory_plan=plain, memory_budget=share
@@ -96,6 +99,22 @@ def layer_kernels(
             budget=memory_budget,
         )
         found.append(DenseOperator(part.as_matrix(), part.image_shape) if memory_plan == "matrix" else part)
+    return tuple(found)
+
+
+def _dense_parts(
+    architecture: Layer, network_input: ArrayLike, window: int | None, memory_budget: int | None
+) -> tuple[LinearOperator, ...]:
+    """The parts behind reflected borders, each evaluated whole."""
+    found: list[LinearOperator] = []
+    count, free = len(convolutions(as_serial(architecture))), memory.budget(memory_budget)
+    for index in range(count):
+        factors = tuple((float(index == other),) * 2 for other in range(count))
+        part = tangent_kernel(
+            architecture, network_input, "lag", window, layer_weights=factors, memory_budget=max(1, free)
+        )
+        free -= part.shape[0] ** 2 * part.dtype.itemsize
+        found.append(part)
     return tuple(found)
 
 

@@ -47,7 +47,7 @@ def convolve(
     Args:
       x: the image.
       kernel: the filters.
-      padding: "zero" or "circular".
+      padding: "zero", "circular" or "reflect".
       dilation: the distance of the pixels that a filter reads.
       depthwise: every channel by itself, the kernel (k, k, 1, C).
       stride: of the rows and columns that are kept, the first one among them.
@@ -55,8 +55,9 @@ def convolve(
       in_loop: for the body of a compiled loop or branch on a CPU, where XLA's own convolutions are slow.
     """
     reach = dilation * (kernel.shape[0] // 2)
-    if padding == "circular":
-        x, reach = jnp.pad(x, ((reach, reach), (reach, reach), (0, 0)), mode="wrap"), 0
+    if padding != "zero" and reach:
+        mode = {"circular": "wrap", "reflect": "reflect"}[padding]
+        x, reach = jnp.pad(x, ((reach, reach), (reach, reach), (0, 0)), mode=mode), 0
     if reverse_mode and dilation == stride == 1 and not depthwise:
         return _reversible(x, kernel, reach)
     if in_loop and not depthwise:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import singledispatch
 
@@ -43,7 +43,7 @@ class Description:
       divisor: what height and width must be divisible by.
       weights: parameters of a finite network of ``width`` channels with as many output channels as input channels.
       pair_layers: ordered pairs of pixels, summed over the convolutions: the cost of one evaluation of the kernel.
-      memory: bytes by memory plan ("recompute", "keep", "matrix").
+      memory: bytes by memory plan ("recompute", "keep", "matrix"; "matrix" alone behind reflected borders).
       seconds: what evaluating the kernel once takes on this machine, where it was measured.
     """
 
@@ -161,17 +161,22 @@ def _weights(architecture: Layer, width: int, channels: int) -> int:
     return total
 
 
-def _seconds(architecture: Layer, shape: tuple[int, int, int]) -> float | None:
+def _seconds(architecture: Layer, shape: tuple[int, int, int]) -> float:
     """One evaluation of the kernel: a block of it, times their number."""
     image = np.random.default_rng(0).uniform(size=shape).astype(np.float32)
     op = tangent_kernel(architecture, image, memory_plan="recompute")
-    if not isinstance(op, LagKernel):
-        return None
-    block = jax.jit(lambda op: op.block_values(np.int32(0)))
-    jax.block_until_ready(block(op))
+    if isinstance(op, LagKernel):
+        block = jax.jit(lambda op: op.block_values(np.int32(0)))
+        return _again(lambda: block(op)) * op.block_count
+    return _again(lambda: tangent_kernel(architecture, image).as_matrix())  # held whole
+
+
+def _again(compute: Callable[[], jax.Array]) -> float:
+    """Seconds of the second time."""
+    jax.block_until_ready(compute())
     start = time.perf_counter()
-    jax.block_until_ready(block(op))
-    return (time.perf_counter() - start) * op.block_count
+    jax.block_until_ready(compute())
+    return time.perf_counter() - start
 
 
 def _bytes(count: int) -> str:

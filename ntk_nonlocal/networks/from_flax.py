@@ -142,8 +142,8 @@ def _square(value: Any) -> int | None:
 
 def _padding(module: Any, size: int, stride: int, dilation: int, position: Path) -> str:
     reach, padding = dilation * (size // 2), module.padding
-    if padding == "CIRCULAR":
-        return "circular"
+    if padding in ("CIRCULAR", "REFLECT"):
+        return str(padding).lower()
     same = padding == "SAME" and (stride == 1 or reach == 0)
     if same or (padding == "VALID" and reach == 0):
         return "zero"

@@ -49,7 +49,7 @@ convs = st.builds(
     st.sampled_from([1, 3, 5]),
     st.floats(0.1, 3),
     st.sampled_from([0.0, 0.5]),
-    st.sampled_from(["zero", "circular"]),
+    st.sampled_from(["zero", "circular", "reflect"]),
 )
 nonlinearities = st.one_of(
     st.just(Relu()), st.just(Erf()), st.builds(LeakyRelu, st.floats(-2, 2)), st.builds(Rbf, st.floats(0.1, 3))
@@ -200,7 +200,7 @@ def test_every_branch_of_a_last_sum_gives_the_output() -> None:
         (lambda: Conv(3, 0.0), "Conv: weight_std must be above 0, got 0.0"),
         (lambda: Conv(3, float("nan")), "Conv: weight_std must be a finite number, got nan"),
         (lambda: Conv(3, bias_std=-1), "Conv: bias_std must be at least 0, got -1"),
-        (lambda: Conv(3, padding="same"), "Conv: padding must be one of 'zero', 'circular', got 'same'"),
+        (lambda: Conv(3, padding="same"), "Conv: padding must be one of 'zero', 'circular', 'reflect', got 'same'"),
         (lambda: LeakyRelu(float("inf")), "LeakyRelu: slope must be a finite number, got inf"),
         (lambda: Rbf(0), "Rbf: gamma must be above 0, got 0"),
         (lambda: Downsample(1), "Downsample: factor must be an integer of at least 2, got 1"),

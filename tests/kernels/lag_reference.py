@@ -87,8 +87,8 @@ def _(layer: Conv, k: Exact) -> Exact:
     def window_mean(values: Numbers) -> Numbers:
         for axes in ((0, 2), (1, 3)):
             pads = [(half, half) if axis in axes else (0, 0) for axis in range(4)]
-            if layer.padding == "circular":
-                padded = np.pad(values, pads, mode="wrap")
+            if layer.padding != "zero":
+                padded = np.pad(values, pads, mode="wrap" if layer.padding == "circular" else "reflect")
             else:
                 padded = np.pad(values, pads, mode="constant", constant_values=Decimal(0))
             moved = []
@@ -294,7 +294,9 @@ def modern_architecture(seed: int, size: tuple[int, int]) -> Serial:
                 if (behind_something or index) and often(0.3):
                     result.append(Conv(3, 1.1, groups="depthwise"))
                 dilated = child.padding == "zero" and often(0.4)
-                result.append(replace(child, dilation=2) if dilated else child)
+                reflected = child.padding == "circular" and often(0.6)
+                changes: dict[str, Any] = {"dilation": 2} if dilated else {"padding": "reflect"} if reflected else {}
+                result.append(replace(child, **changes))
                 if isinstance(next(iter(layer.layers[index + 1 :]), None), Nonlinearity) and often(0.4):
                     result.append(Normalize(0.05))
             elif isinstance(child, Upsample) and child.method == "nearest":

@@ -35,7 +35,7 @@ def test_random_architectures_agree_with_neural_tangents(seed: int, x64: None) -
     assert np.linalg.eigvalsh(kernel).min() > -1e-12 * largest * len(kernel)
 
 
-@pytest.mark.parametrize("seed", [1, 3, 7])
+@pytest.mark.parametrize("seed", [2, 9, 18])
 def test_random_architectures_of_newer_layers_agree_with_the_formulas(seed: int, x64: None) -> None:
     architecture, x = modern_architecture(seed, SIZE), noise(*SIZE, 1)
     kernel, exact = matrix(architecture, x), reference(architecture, x)["ntk"]

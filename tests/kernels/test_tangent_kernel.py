@@ -290,7 +290,7 @@ def test_bad_arguments_are_named(change: dict[str, Any], message: str) -> None:
 def test_images_that_do_not_fit_the_architecture_are_named() -> None:
     with pytest.raises(ArchitectureError, match=r"layer 2: Downsample.*divisible by 2.*7x12.*crop or pad"):
         tangent_kernel(autoencoder(1), np.ones((7, 12, 1), np.float32))
-    with pytest.raises(ArchitectureError, match="circular padding needs at least 5x5"):
+    with pytest.raises(ArchitectureError, match="padding='circular' needs at least 5x5"):
         tangent_kernel(Serial(Conv(5, padding="circular"), Relu(), Conv(1)), np.ones((4, 6, 1), np.float32))
     with pytest.raises(TypeError, match=r"must be .* layer"):
         tangent_kernel("unet", GOOD)  # type: ignore[arg-type]

@@ -57,13 +57,15 @@ def alone(layer, x):
     return np.asarray(network.apply(params, x))
 
 
-@pytest.mark.parametrize("padding", ["zero", "circular"])
+@pytest.mark.parametrize("padding", ["zero", "circular", "reflect"])
 def test_conv_sums_over_its_window(padding):
     x = image((5, 7, 2))
     network = to_flax(Serial(Conv(3, weight_std=1.3, bias_std=0.7, padding=padding)), out_channels=4)
     params = network.init(KEY, x)
     kernel, bias = (np.asarray(params["layer_0"][name]) for name in ("kernel", "bias"))
-    padded = np.pad(x, ((1, 1), (1, 1), (0, 0)), mode="wrap" if padding == "circular" else "constant")
+    padded = np.pad(
+        x, ((1, 1), (1, 1), (0, 0)), mode={"zero": "constant", "circular": "wrap", "reflect": "reflect"}[padding]
+    )
     expected = np.zeros((5, 7, 4))
     for a in range(3):
         for b in range(3):

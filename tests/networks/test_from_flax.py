@@ -44,13 +44,16 @@ def test_linen_and_nnx_give_the_architecture() -> None:
 
 def test_its_finite_network_is_the_flax_module() -> None:
     module = nn.Sequential(
-        [nn.Conv(6, (3, 3), strides=2, padding=1, kernel_init=HE), nn.LayerNorm(), nn.silu, nn.Conv(2, (3, 3))]
+        [
+            *(nn.Conv(6, (3, 3), strides=2, padding="REFLECT", kernel_init=HE), nn.LayerNorm(), nn.silu),
+            *(nn.Conv(6, (3, 3), padding=1, kernel_init=HE), nn.Conv(2, (3, 3), padding="REFLECT")),
+        ]
     )
     x = jnp.asarray(np.random.default_rng(0).uniform(size=(6, 8, 3)), jnp.float32)
     theirs = module.init(jax.random.key(0), x)
     network = nnl.to_flax(nnl.from_flax(module), width=6, out_channels=2, parameterization="standard")
-    kernels = [theirs["params"][f"layers_{index}"]["kernel"] for index in (0, 3)]
-    ours: dict[str, Any] = {"layer_0": {"kernel": kernels[0]}, "layer_3": {"kernel": kernels[1]}}
+    kernels = [theirs["params"][f"layers_{index}"]["kernel"] for index in (0, 3, 4)]
+    ours: dict[str, Any] = {f"layer_{i}": {"kernel": kernel} for i, kernel in zip((0, 3, 4), kernels, strict=True)}
     np.testing.assert_allclose(network.apply(ours, x), module.apply(theirs, x), atol=1e-5)
 
 

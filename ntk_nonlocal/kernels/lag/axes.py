@@ -8,7 +8,8 @@ The exact kernel couples a pixel i with a pixel j. Each spatial axis stores its 
 * :class:`DenseAxis`: all n x n pairs, as two array axes. Resampling is a matrix on both.
 
 The arrays are (row lags, row positions, column lags or left columns, column positions or right columns). The kernel's
-blocks take the rows by lag and the columns densely; near the diagonal and inside a search window both go by lag.
+blocks take the rows by lag and the columns densely; near the diagonal and inside a search window both go by lag. Where
+borders are reflected, which mixes lags, both are dense.
 """
 
 from __future__ import annotations
@@ -88,22 +89,20 @@ class LagAxis:
             *shape[:axis], *index.shape, *shape[axis + 2 :]
         )
 
-    def ends(self, pad: int, wrap: bool) -> tuple[Index, Index]:
-        """The coordinates to look up in a table with one more, zero entry: that entry outside, or round the edges."""
-        if wrap:
-            return self.image_pairs(pad)
-        module = np if isinstance(self.lags, np.ndarray) else jnp
-        left, right = (module.where((end >= 0) & (end < self.length), end, self.length) for end in self.pairs(pad))
+    def ends(self, pad: int, padding: str | None) -> tuple[Index, Index]:
+        """The coordinates to look up in a table with one more, zero entry, see :func:`continued`."""
+        left, right = (continued(end, self.length, padding) for end in self.pairs(pad))
         return left, right
 
-    def tables(self, table: Array, pad: int, wrap: bool) -> tuple[Array, Array]:
-        """``table`` (rows, this axis) at the left and the right coordinate; zero, or wrapped, outside the image."""
+    def tables(self, table: Array, pad: int, padding: str | None) -> tuple[Array, Array]:
+        """``table`` (rows, this axis) at the left and the right coordinate; continued, or zero, outside the image."""
         extended = jnp.pad(table, [(0, 0), (0, 1)])
-        left, right = (jnp.take(extended, end, axis=1, mode="clip") for end in self.ends(pad, wrap))
+        left, right = (jnp.take(extended, end, axis=1, mode="clip") for end in self.ends(pad, padding))
         return left, right
 
-    def wrap(self, values: Array, pad: int, axis: int) -> Array:
-        """``values`` (without padding) continued round the edges by ``pad`` positions."""
+    def extend(self, values: Array, pad: int, padding: str, axis: int) -> Array:
+        """``values`` (without padding) continued by ``pad`` positions, "circular" alone."""
+        assert padding == "circular", padding
         return self.take(values, self.place(*self.image_pairs(pad)), axis)
 
     def position_axes(self, axis: int) -> tuple[int, ...]:
@@ -154,12 +153,16 @@ class DenseAxis:
         on = np.arange(-pad, self.length + pad) % self.length % factor == 0
         return on[:, None] & on[None, :]
 
-    def tables(self, table: Array, pad: int, wrap: bool) -> tuple[Array, Array]:
-        padded = jnp.pad(table, [(0, 0), (pad, pad)], mode="wrap" if wrap else "constant")
+    def ends(self, pad: int, padding: str | None) -> tuple[Index, Index]:
+        index = continued(np.arange(-pad, self.length + pad), self.length, padding)
+        return index[:, None], index[None, :]
+
+    def tables(self, table: Array, pad: int, padding: str | None) -> tuple[Array, Array]:
+        padded = jnp.pad(table, [(0, 0), (pad, pad)], mode=_PAD_MODES.get(padding, "constant"))
         return padded[:, :, None], padded[:, None, :]
 
-    def wrap(self, values: Array, pad: int, axis: int) -> Array:
-        index = np.arange(-pad, self.length + pad) % self.length
+    def extend(self, values: Array, pad: int, padding: str, axis: int) -> Array:
+        index = continued(np.arange(-pad, self.length + pad), self.length, padding)
         return jnp.take(jnp.take(values, index, axis=axis), index, axis=axis + 1)
 
     def position_axes(self, axis: int) -> tuple[int, ...]:
@@ -169,20 +172,36 @@ class DenseAxis:
         return values
 
     def resample(self, values: Array, layer: Downsample | Upsample, target: DenseAxis, pad: int, axis: int) -> Array:
-        assert axis == values.ndim - 2
         matrix = resampling_matrix(layer, self.length)
         places = np.arange(-pad, len(matrix) + pad) % len(matrix)
         total = None
         for source, weight in _taps(layer, places, self.length):
-            column = jnp.asarray(np.broadcast_to(weight, source.shape), values.dtype)[:, None]
+            column = jnp.asarray(np.broadcast_to(weight, source.shape), values.dtype)
+            column = column.reshape(-1, *[1] * (values.ndim - axis - 1))
             term = column * jnp.take(values, source, axis=axis, mode="clip")
             total = term if total is None else total + term
         assert total is not None
         right = jnp.asarray(matrix[places], values.dtype)
-        return lax.dot_general(total, right, (((axis + 1,), (1,)), ((), ())), precision="highest")
+        result = lax.dot_general(total, right, (((axis + 1,), (1,)), ((), ())), precision="highest")
+        return jnp.moveaxis(result, -1, axis + 1)
 
 
 Axis = LagAxis | DenseAxis
+
+# How jnp.pad calls the ways of continuing an image, but for zeros.
+_PAD_MODES: dict[str | None, str] = {"circular": "wrap", "reflect": "reflect"}
+
+
+def continued(position: Index, length: int, padding: str | None) -> Index:
+    """The coordinate that stands at any position: round the edges ("circular"), reflected at the outermost pixels
+    ("reflect"), or ``length`` for zeros."""
+    module = np if isinstance(position, np.ndarray) else jnp
+    if padding == "circular":
+        return position % length
+    if padding == "reflect":
+        period = max(2 * (length - 1), 1)
+        return module.minimum(position % period, -position % period)
+    return module.where((position >= 0) & (position < length), position, length)
 
 
 def _taps(layer: Downsample | Upsample, target: Index, source_length: int) -> list[tuple[Index, Any]]:
@@ -223,7 +242,7 @@ def resample_image(table: Array, layer: Downsample | Upsample) -> Array:
 def box_image(table: Array, layer: Conv) -> Array:
     """The mean of a table (H, W) over the filter's window."""
     radius = layer.kernel_size // 2
-    padded = jnp.pad(table, layer.reach, mode="wrap" if layer.padding == "circular" else "constant")
+    padded = jnp.pad(table, layer.reach, mode=_PAD_MODES.get(layer.padding, "constant"))
     summed = box_sum(box_sum(padded, (0,), radius, layer.dilation), (1,), radius, layer.dilation)
     return summed / layer.kernel_size**2
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ntk_nonlocal.architecture import Chain, Conv, Layer, Path, Serial, Signal
 from ntk_nonlocal.memory import available_memory
 
-from .demand import Extent, Lags, lowers, needed, wanted_inside
+from .demand import Extent, Lags, lowers, needed, reflects, wanted_inside
 from .slices import margin_of
 from .stores import Way, path_extents, paths, store_elements
 
@@ -50,13 +50,15 @@ def check(what: str, needed_bytes: int, given: int | None) -> None:
 
 
 def layer_elements(
-    architecture: Layer, size: tuple[int, int], rows: Lags, columns: Lags | None, stored: bool = False
+    architecture: Layer, size: tuple[int, int], rows: Lags | None, columns: Lags | None, stored: bool = False
 ) -> list[int]:
     """Elements of one array behind every layer, for an evaluation of these output lags on an input (H, W)."""
     margin = margin_of(architecture)
 
     def count(extent: Extent, at: tuple[int, int]) -> int:
-        row = min(extent.rows.count, at[0]) * (at[0] + 2 * (margin + extent.pad))
+        row = (at[0] + 2 * extent.pad) ** 2
+        if extent.rows is not None:
+            row = min(extent.rows.count, at[0]) * (at[0] + 2 * (margin + extent.pad))
         if extent.columns is None:
             return row * (at[1] + 2 * extent.pad) ** 2
         return row * min(extent.columns.count, at[1]) * (at[1] + 2 * (margin + extent.pad))
@@ -91,6 +93,11 @@ def _last_store(layer: Layer) -> int:
 def block_bytes(elements: list[int], itemsize: int) -> int:
     """Peak bytes of evaluating layers with so many elements."""
     return _LIVE * itemsize * max(elements)
+
+
+def dense_bytes(architecture: Layer, size: tuple[int, int], itemsize: int) -> int:
+    """Peak bytes of evaluating all pairs of pixels at once, for an input (H, W)."""
+    return block_bytes(layer_elements(architecture, size, None, None), itemsize)
 
 
 def choose_block(
@@ -164,13 +171,16 @@ def _path_elements(path: Way, size: tuple[int, int], block: int) -> int:
         signal = layer.propagate(signal, place)
         assert signal.size is not None
         height, width = signal.size
+        assert extent.rows is not None
         largest = max(largest, min(extent.rows.count, height) * height * width**2)
     return largest
 
 
 def memory_plans(architecture: Serial, size: tuple[int, int], itemsize: int = 4) -> dict[str, int]:
     """About how many bytes the tangent kernel takes by memory plan, for images of ``size`` and the memory that is free
-    (one row lag at a time where even that is more)."""
+    (one row lag at a time where even that is more); behind reflected borders there is "matrix" alone."""
+    if reflects(architecture):
+        return {"matrix": dense_bytes(architecture, size, itemsize)}
     store_blocks, stored = plan_stores(architecture, size, "ntk", itemsize, None)
     signal = architecture.propagate(Signal(size=size), Path())
     assert signal.size is not None

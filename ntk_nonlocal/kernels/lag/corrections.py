@@ -20,24 +20,26 @@ from .resampling import needs_correction
 from .slices import Plan, evaluate, margin_of
 
 
-def find_corrections(image: Array, architecture: Layer) -> dict[Path, Array]:
-    """What belongs to an image.
+def find_corrections(image: Array, architecture: Layer, dense: bool = False) -> dict[Path, Array]:
+    """What belongs to an image, from the pairs near the diagonal or, ``dense``, from all pairs.
 
     Raises:
       ValueError: a Pointwise layer whose series does not converge on this image.
     """
     pointwise = {item.position: item.layer for item in walk(architecture) if isinstance(item.layer, Pointwise)}
     if not pointwise:
-        return _found(image, architecture, 0, {})
-    tables = fitted(lambda terms: _found(image, architecture, terms, {}), pointwise, image)
+        return _found(image, architecture, 0, {}, dense)
+    tables = fitted(lambda terms: _found(image, architecture, terms, {}, dense), pointwise, image)
     known = {position: tables[position] for position in pointwise}
     if any(needs_correction(placed.layer) for placed in walk(architecture)):
-        return _found(image, architecture, 0, known)  # with exactly these terms
+        return _found(image, architecture, 0, known, dense)  # with exactly these terms
     return known
 
 
-@partial(jax.jit, static_argnums=(1, 2))
-def _found(image: Array, architecture: Layer, terms: int, known: Mapping[Path, Array]) -> dict[Path, Array]:
+@partial(jax.jit, static_argnums=(1, 2, 4))
+def _found(
+    image: Array, architecture: Layer, terms: int, known: Mapping[Path, Array], dense: bool
+) -> dict[Path, Array]:
     plan = Plan(
         0,
         margin_of(architecture),
@@ -47,5 +49,6 @@ def _found(image: Array, architecture: Layer, terms: int, known: Mapping[Path, A
         find_corrections=True,
         terms=terms,
     )
-    evaluate(architecture, image, plan, Lags(0, 1, 0), Lags(0, 1, 0))
+    lags = None if dense else Lags(0, 1, 0)
+    evaluate(architecture, image, plan, lags, lags)
     return plan.corrections

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ntk_nonlocal.architecture import Branches, Chain, Conv, Downsample, Layer, Upsample
+from ntk_nonlocal.architecture import Branches, Chain, Conv, Downsample, Layer, Upsample, convolutions
 
 from .axes import LagAxis
 
@@ -65,11 +65,11 @@ class Lags:
 @dataclass(frozen=True)
 class Extent:
     """What is wanted behind a layer: the lags of the rows and of the columns (None where these are dense), and by how
-    many positions beyond the image's edges, continued as the next convolutions ("zero" or "circular") need it.
+    many positions beyond the image's edges, continued as the next convolutions ("zero", "circular", "reflect") need it.
 
     ``stored`` says that the kernel behind every Downsample in front is stored (see ``stores``)."""
 
-    rows: Lags
+    rows: Lags | None
     columns: Lags | None
     pad: int = 0
     padding: str | None = None
@@ -77,14 +77,14 @@ class Extent:
 
     def lags(self, function: Callable[[Lags], Lags]) -> Extent:
         """The extent with new lags and no padding."""
-        columns = None if self.columns is None else function(self.columns)
-        return Extent(function(self.rows), columns, stored=self.stored)
+        rows, columns = (None if lags is None else function(lags) for lags in (self.rows, self.columns))
+        return Extent(rows, columns, stored=self.stored)
 
     def union(self, other: Extent) -> Extent:
-        columns = None
-        if self.columns is not None and other.columns is not None:
-            columns = self.columns.union(other.columns)
-        rows = self.rows.union(other.rows)
+        rows, columns = (
+            None if one is None or two is None else one.union(two)
+            for one, two in ((self.rows, other.rows), (self.columns, other.columns))
+        )
         if None not in (self.padding, other.padding) and self.padding != other.padding:
             return Extent(rows, columns, stored=self.stored)
         return Extent(rows, columns, max(self.pad, other.pad), self.padding or other.padding, self.stored)
@@ -112,9 +112,11 @@ def _(layer: Conv, extent: Extent) -> Extent:
 
 
 def computed_pad(layer: Conv, extent: Extent) -> int:
-    """How far beyond the edges a convolution computes its output: as far as is wanted, or only up to the edges."""
+    """How far beyond the edges a convolution computes its output: as far as is wanted, or only up to the edges (always
+    where they are reflected, for the output at a reflected pixel is not that of the reflected window)."""
     reach = layer.reach
-    if reach and (extent.padding not in (None, layer.padding) or extent.pad + reach > _LARGEST_PAD):
+    other = layer.padding == "reflect" or extent.padding not in (None, layer.padding)
+    if reach and (other or extent.pad + reach > _LARGEST_PAD):
         return 0
     return extent.pad
 
@@ -150,6 +152,11 @@ def _(layer: Upsample, extent: Extent) -> Extent:
         return replace(here, scale=here.scale / factor, low=low, count=high - low + 1)
 
     return extent.lags(coarser)
+
+
+def reflects(architecture: Layer) -> bool:
+    """Whether a convolution reads reflected pixels, which mixes lags: the kernel is then held whole, see ``dense``."""
+    return any(placed.conv.padding == "reflect" and placed.conv.reach for placed in convolutions(architecture))
 
 
 def lowers(layer: Layer) -> bool:

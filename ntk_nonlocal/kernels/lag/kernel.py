@@ -105,6 +105,7 @@ class LagKernel(BlockedKernel):
         slices, values = evaluated_block(self, index * self.block, Lags(0, self.block, self.block), None)
         if self.window is None:
             return values
+        assert isinstance(slices.rows, LagAxis)
         left, right = slices.rows.pairs()
         width = np.arange(self.image_shape[1])
         rows = jnp.maximum(1 - jnp.abs(right - left) / self.window, 0).astype(self.dtype)
@@ -144,9 +145,7 @@ def evaluated_block(op: BlockedKernel, start: Any, rows: Lags, columns: Lags | N
     plan = _plan(op.image, op.architecture, op.kind, op.weights, op.corrections, op.stores)
     stored = bool(op.stores) and columns is None
     slices = evaluate(op.architecture, op.image, replace(plan, start=start), rows, columns, stored)
-    if op.kind == "nngp":
-        return slices, slices.covariance()
-    return slices, jnp.zeros_like(slices.difference) if slices.tangent is None else slices.tangent
+    return slices, slices.values(op.kind)
 
 
 def _plan(
@@ -194,7 +193,7 @@ def _product(op: LagKernel, columns: Array) -> Array:
     def add(op: LagKernel, extended: Array, out: Array, block: Block, index: Array) -> Array:
         values = block.values()
         axis = op.axis(index, len(values))
-        left, right = axis.ends(0, False)
+        left, right = axis.ends(0, None)
         first, second = op.counted(axis.lags)
         ahead, behind = ((pixel[None, :] + sign * axis.lags[:, None]) % height for sign in (1, -1))
 

@@ -10,7 +10,7 @@ from jax import Array
 
 from ntk_nonlocal.architecture import Downsample, Layer, Path, Upsample
 
-from .axes import resample_image
+from .axes import LagAxis, resample_image
 from .demand import Extent, lowers
 from .slices import Plan, Slices, diagonal_of, lag_rule
 
@@ -21,6 +21,9 @@ def _(layer: Downsample | Upsample, slices: Slices, position: Path, plan: Plan, 
     """A D A^T is the difference of averages, and less than their distance by its own diagonal, the correction."""
     if extent.stored and isinstance(layer, Downsample):
         return fetched(layer, slices, position, plan, extent)
+    if extent.padding == "reflect" and extent.pad:
+        up_to_the_edges = replace(extent, pad=0, padding=None)
+        return lag_rule(layer, slices, position, plan, up_to_the_edges).extend(extent.pad, extent.padding)
     signal = layer.propagate(slices.signal, position)
     assert signal.size is not None
     rows, columns = plan.axes(extent, signal.size)
@@ -28,8 +31,8 @@ def _(layer: Downsample | Upsample, slices: Slices, position: Path, plan: Plan, 
     def resample(values: Array) -> Array:
         if isinstance(layer, Downsample):  # the smaller arrays go through the rows
             values = slices.columns.resample(values, layer, columns, extent.pad, 2)  # type: ignore[arg-type]
-            return slices.rows.resample(values, layer, rows, extent.pad, 0)
-        values = slices.rows.resample(values, layer, rows, extent.pad, 0)
+            return slices.rows.resample(values, layer, rows, extent.pad, 0)  # type: ignore[arg-type]
+        values = slices.rows.resample(values, layer, rows, extent.pad, 0)  # type: ignore[arg-type]
         return slices.columns.resample(values, layer, columns, extent.pad, 2)  # type: ignore[arg-type]
 
     result = slices.map(
@@ -72,6 +75,7 @@ def fetched(layer: Downsample, slices: Slices, position: Path, plan: Plan, exten
     signal = layer.propagate(slices.signal, position)
     assert signal.size is not None
     rows, columns = plan.axes(extent, signal.size)
+    assert isinstance(rows, LagAxis)
     left, right = rows.image_pairs()
     lag = (right - left) % rows.length
     stored = lag <= rows.length // 2

@@ -10,8 +10,8 @@ Theta of the layers so far (Jacot et al. 2018; for convolutions Arora et al. 201
     concatenation and sum: the branches' mean, weighted by channels, and sum
 
 Arrays reach as far beyond the image's edges as the convolutions to come need. With zero padding, S and Theta are zero
-for a pair that is not inside, and D is half the variance of the end that is; with circular padding the image is
-continued.
+for a pair that is not inside, and D is half the variance of the end that is; with circular or reflected padding the
+image is continued.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from ntk_nonlocal.architecture import (
 )
 from ntk_nonlocal.xla import computed_once
 
-from .axes import Axis, DenseAxis, LagAxis, box_image, box_sum, change_padding
+from .axes import Axis, DenseAxis, box_image, box_sum, change_padding
 from .demand import Extent, Lags, computed_pad, needed, wanted_inside
 from .duals import Dual, PairOf, dual, root_and_inverse
 
@@ -58,7 +58,7 @@ class Slices:
     difference: Array
     tangent: Array | None
     variance: Array
-    rows: LagAxis
+    rows: Axis
     columns: Axis
     signal: Signal
     pad: int = 0
@@ -68,12 +68,13 @@ class Slices:
 
     def pair(self, table: Array) -> tuple[Array, Array]:
         """A table (h, w) at the left and at the right pixel of every pair, broadcasting; zero outside the image."""
-        wrap = self.padding == "circular"
         extended = jnp.pad(table, [(0, 1), (0, 0)])
         left, right = (
             jnp.take(columns, rows, axis=0, mode="clip")
             for columns, rows in zip(
-                self.columns.tables(extended, self.pad, wrap), self.rows.ends(self.pad, wrap), strict=True
+                self.columns.tables(extended, self.pad, self.padding),
+                self.rows.ends(self.pad, self.padding),
+                strict=True,
             )
         )
         return left, right
@@ -81,6 +82,12 @@ class Slices:
     def covariance(self) -> Array:
         left, right = self.pair(self.variance)
         return 0.5 * (left + right) - self.difference
+
+    def values(self, kind: str) -> Array:
+        """The kernel of this kind, "ntk" or "nngp"."""
+        if kind == "nngp":
+            return self.covariance()
+        return jnp.zeros_like(self.difference) if self.tangent is None else self.tangent
 
     def map(self, function: Callable[[Array], Array], **changes: Any) -> Slices:
         """The same function on D and on Theta."""
@@ -97,11 +104,11 @@ class Slices:
         difference = jnp.where(inside, self.difference, 0.5 * (left + right))
         return replace(self, difference=difference, tangent=tangent, bordered=True)
 
-    def restrict(self, rows: LagAxis, columns: Axis, extent: Extent) -> Slices:
+    def restrict(self, rows: Axis, columns: Axis, extent: Extent) -> Slices:
         """Only the lags of the given axes, reaching as far beyond the edges as ``extent`` says."""
 
         def lags(values: Array) -> Array:
-            values = self.rows.restrict(values, rows, 0)
+            values = self.rows.restrict(values, rows, 0)  # type: ignore[arg-type]
             return self.columns.restrict(values, columns, 2)  # type: ignore[arg-type]
 
         return self.map(lags, rows=rows, columns=columns).extend(extent.pad, extent.padding)
@@ -113,10 +120,12 @@ class Slices:
         if pad < self.pad and padding in (self.padding, None):
             return self.map(lambda values: change_padding(values, axes, pad - self.pad), pad=pad)
         inside = replace(self.extend(0, None), padding=None, bordered=False)
-        if padding == "circular":
-            return inside.map(
-                lambda values: self.columns.wrap(self.rows.wrap(values, pad, 0), pad, 2), pad=pad, padding=padding
-            )
+        if padding is not None and padding != "zero":
+
+            def both(values: Array) -> Array:
+                return self.columns.extend(self.rows.extend(values, pad, padding, 0), pad, padding, 2)
+
+            return inside.map(both, pad=pad, padding=padding)
         return inside.map(lambda values: change_padding(values, axes, pad), pad=pad, padding=padding)
 
 
@@ -141,11 +150,14 @@ class Plan:
     terms: int = 0
     stores: Mapping[Path, tuple[Array, Array | None]] = field(default_factory=dict)
 
-    def axes(self, extent: Extent, size: tuple[int, int]) -> tuple[LagAxis, Axis]:
+    def axes(self, extent: Extent, size: tuple[int, int]) -> tuple[Axis, Axis]:
+        row_axis: Axis = DenseAxis(size[0])
         column_axis: Axis = DenseAxis(size[1])
+        if extent.rows is not None:
+            row_axis = extent.rows.axis(self.start, size[0], self.margin)
         if extent.columns is not None:
             column_axis = extent.columns.axis(0, size[1], self.margin)
-        return extent.rows.axis(self.start, size[0], self.margin), column_axis
+        return row_axis, column_axis
 
 
 def separate(slices: Slices, step: Callable[[Slices], Slices], plan: Plan) -> Slices:
@@ -340,10 +352,11 @@ def _(layer: Sum, slices: Slices, position: Path, plan: Plan, extent: Extent) ->
 
 
 def diagonal_of(values: Array, slices: Slices) -> Array:
-    """The pairs (i, i) as a table (h, w); both axes of the slices are by lag and hold lag zero."""
-    assert isinstance(slices.columns, LagAxis)
-    axes = (1, 3)
+    """The pairs (i, i) as a table (h, w); the axes of the slices are both dense, or by lag and hold lag zero."""
+    axes = (*slices.rows.position_axes(0), *slices.columns.position_axes(2))
     values = change_padding(values, axes, -slices.pad) if slices.pad else values
+    if isinstance(slices.rows, DenseAxis) or isinstance(slices.columns, DenseAxis):
+        return jnp.einsum("yyxx->yx", values)
     row, column = (axis.place(np.arange(axis.length), np.arange(axis.length)) for axis in (slices.rows, slices.columns))
     shape = values.shape
     return values.reshape(shape[0] * shape[1], shape[2] * shape[3])[row][:, column]
@@ -357,9 +370,10 @@ def margin_of(architecture: Layer) -> int:
 
 
 def evaluate(
-    architecture: Layer, image: Array, plan: Plan, rows: Lags, columns: Lags | None, stored: bool = False
+    architecture: Layer, image: Array, plan: Plan, rows: Lags | None, columns: Lags | None, stored: bool = False
 ) -> Slices:
-    """The slices of the output at the given lags, ``stored`` with what lies behind every Downsample from its store."""
+    """The slices of the output at the given lags (None for all pairs of an axis, of the columns or of both), ``stored``
+    with what lies behind every Downsample from its store."""
     wanted = Extent(rows, columns, stored=stored)
     extent = needed(architecture, wanted)
     return lag_rule(architecture, input_slices(image, extent, plan), Path(), plan, wanted)

@@ -16,6 +16,7 @@ from jax import Array, lax
 
 from ntk_nonlocal.architecture import Conv, Layer, Path, Signal, walk
 
+from .axes import LagAxis
 from .demand import Extent, Lags, lowers, needed
 from .slices import Plan, input_slices, lag_rule
 
@@ -58,9 +59,10 @@ def fill_store(path: Way, image: Array, plan: Plan, height: int, block: int) -> 
         slices = input_slices(image, extents[0], here)
         for (layer, place), extent in zip(path, extents[1:], strict=True):
             slices = lag_rule(layer, slices, place, here, extent)
-        pixel = np.arange(height)[None, :]
-        place = slices.rows.place(pixel, (pixel + slices.rows.lags[:, None]) % height)
-        compact = slices.map(lambda values: slices.rows.take(values, place, 0))
+        rows, pixel = slices.rows, np.arange(height)[None, :]
+        assert isinstance(rows, LagAxis)
+        place = rows.place(pixel, (pixel + rows.lags[:, None]) % height)
+        compact = slices.map(lambda values: rows.take(values, place, 0))
         return compact.difference, compact.tangent
 
     blocks = -(-count // block)

@@ -19,6 +19,7 @@ from ntk_nonlocal.operators import static_field
 from ..windowed import WindowedKernel, once, triangle
 from .demand import Lags
 from .kernel import BlockedKernel, evaluated_block
+from .slices import margin_of
 
 
 @jax.tree_util.register_dataclass
@@ -31,8 +32,8 @@ class WindowedLagKernel(BlockedKernel, WindowedKernel):
     def block_values(self, index: Array) -> Array:
         (height, width), (_, across) = self.image_shape, self.reach
         rows, columns = Lags(0, self.block, self.block), Lags(-across, self.column_lags, 0)
-        slices, values = evaluated_block(self, index * self.block, rows, columns)
-        gap = 2 * slices.rows.margin
+        _, values = evaluated_block(self, index * self.block, rows, columns)
+        gap = 2 * margin_of(self.architecture)
         # pairs to the left stand behind the gap, the others before it
         values = jnp.concatenate(
             [values[:, :height, :across, gap : gap + width], values[:, :height, across:, :width]], axis=2

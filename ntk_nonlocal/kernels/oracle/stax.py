@@ -230,6 +230,8 @@ def _(layer: Conv, place: Place) -> Triple:
         raise NotImplementedError(f"{place.position}: neural-tangents has no dilated convolution such as {layer!r}")
     if layer.depthwise:
         raise NotImplementedError(f"{place.position}: neural-tangents has no depthwise convolution such as {layer!r}")
+    if layer.padding == "reflect" and layer.reach:
+        raise NotImplementedError(f"{place.position}: neural-tangents does not reflect borders, as {layer!r} does")
     conv = stax.Conv(
         place.channels,
         (layer.kernel_size, layer.kernel_size),
