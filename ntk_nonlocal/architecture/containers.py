@@ -154,16 +154,33 @@ class Concat(Branches):
 
 @dataclass(frozen=True, repr=False, init=False)
 class Sum(Branches):
-    """Sum of branches (a residual connection); each ends in a Conv, so that the terms are independent and Gaussian."""
+    """Sum of branches (a residual connection). Each ends in a Conv, so that the terms are independent; one may pass its
+    input on instead, as ``Serial()`` does.
+
+    In the limit covariance and tangent kernel are the sums of the branches'. Values passed on from behind a
+    nonlinearity are not Gaussian, and neither is their sum: another Conv has to follow before the next nonlinearity.
+    """
 
     branches: tuple[Layer, ...]
 
     def __init__(self, *branches: Layer) -> None:
         object.__setattr__(self, "branches", _layers(branches, "Sum"))
         self._check_number()
+        passing = []
         for branch, where, unknown in self.inside(Signal(), Path("Sum")):
-            if branch.propagate(unknown, where).state != "gaussian":
-                raise ArchitectureError(f"{where}: must end in a Conv, got {branch!r}; append Conv(1) to it")
+            state = branch.propagate(unknown, where).state
+            if state == "unknown":
+                passing.append(branch)
+            elif state != "gaussian":
+                raise ArchitectureError(
+                    f"{where}: must end in a Conv, or pass its input on as Serial() does, got {branch!r}; "
+                    "append Conv(1) to it"
+                )
+        if len(passing) > 1:
+            raise ArchitectureError(
+                f"Sum: {passing[0]!r} and {passing[1]!r} both pass the input on, and are not independent; put a Conv "
+                "into all branches but one"
+            )
         self.propagate(Signal(), Path("Sum"))
 
     def join(self, ends: list[Signal], position: Path) -> Signal:
@@ -173,4 +190,12 @@ class Sum(Branches):
                 f"{position}: the branches of Sum have different numbers of channels ({counts} times the width); give "
                 "their last Conv the same channels"
             )
-        return replace(ends[0], state="gaussian")
+        for index, end in enumerate(ends):
+            if end.state == "raw":
+                raise ArchitectureError(
+                    f"{position.inside('branch', index)}: adds the network input itself, whose channels are few; put a "
+                    "Conv into the branch or in front of the Sum"
+                )
+        # what a branch that passes its input on may be, before "gaussian"
+        states = [end.state for end in ends]
+        return replace(ends[0], state=next((s for s in ("unknown", "activated", "mixed") if s in states), "gaussian"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from .containers import Serial
+from .containers import Serial, Sum
 from .layer import ArchitectureError, Layer, Path, Signal
 from .layers import Conv
 from .walk import walk
@@ -60,9 +60,14 @@ def divisor(architecture: Layer) -> int:
 
 
 def check_network(architecture: Layer) -> None:
-    """Raises unless the architecture can be a finite network: its output channels come from a Conv (or a Sum)."""
+    """Raises unless the architecture can be a finite network: its output channels come from a Conv (or a Sum of
+    some)."""
     signal = as_serial(architecture).propagate(Signal(state="raw"), Path())
-    if signal.state != "gaussian":
+    passed_on = any(
+        isinstance(placed.layer, Sum) and placed.is_output and not all(c.sets_channels for c in placed.layer.children)
+        for placed in walk(as_serial(architecture))
+    )
+    if signal.state != "gaussian" or passed_on:
         raise ArchitectureError(
             f"the architecture must end in a Conv to have output channels, got {architecture!r}; "
             "append Conv(1, weight_std=1.0)"

@@ -235,7 +235,15 @@ def test_wrong_numbers_say_what_was_expected(build: object, message: str) -> Non
         ),
         (lambda: Sum(Conv(1), Serial(Conv(1), Upsample(3), Conv(1))), ["Sum", "1, 3", "add Downsample or Upsample"]),
         (lambda: Sum(Conv(1), Relu()), ["Sum, branch 1", "must end in a Conv", "append Conv(1)"]),
-        (lambda: Sum(Conv(1), Serial()), ["Sum, branch 1", "append Conv(1)"]),
+        (lambda: Sum(Conv(1), Serial(), Sum(Serial(), Conv(3))), ["Sum", "Serial() and Sum(", "not independent"]),
+        (
+            lambda: Serial(Conv(3), Relu(), Sum(Serial(), Conv(3)), Relu()),
+            ["layer 3: Relu()", "not Gaussian", "put a Conv in front"],
+        ),
+        (
+            lambda: Serial(Conv(3, channels=0.5), Sum(Serial(), Conv(3))),
+            ["layer 1", "different numbers of channels (0.5, 1 times"],
+        ),
     ],
 )
 def test_architectures_without_a_limit_are_refused_when_built(build: object, parts: list[str]) -> None:
@@ -253,6 +261,7 @@ def test_architectures_without_a_limit_are_refused_when_built(build: object, par
         (Serial(Conv(5, padding="circular")), (8, 4), ["layer 0", "at least 5x5", "got 8x4", "zero padding"]),
         (Serial(Relu(), Conv(3)), (8, 8), ["layer 0: Relu()", "network input", "put a Conv in front"]),
         (Concat(Serial(), Conv(3)), (8, 8), ["layer 0, branch 0", "raw network input"]),
+        (Sum(Conv(3), Serial()), (8, 8), ["layer 0, branch 1", "adds the network input itself", "put a Conv"]),
         (Serial(Upsample(), Concat(Serial(), Conv(3)), Conv(1)), (8, 8), ["layer 1, branch 0", "put a Conv"]),
     ],
 )
@@ -277,7 +286,9 @@ def test_what_is_no_layer_is_a_type_error() -> None:
 def test_a_finite_network_ends_in_a_convolution() -> None:
     check_network(unet(1))
     check_network(Sum(Conv(1), Conv(3)))
-    for unfit in (Serial(Conv(3), Relu()), Serial(), Concat(Conv(1), Conv(3))):
+    check_network(Serial(Conv(3), Sum(Serial(), Conv(3)), Conv(1)))
+    passed_on = Serial(Conv(3), Sum(Serial(), Conv(3)))
+    for unfit in (Serial(Conv(3), Relu()), Serial(), Concat(Conv(1), Conv(3)), passed_on):
         with pytest.raises(ArchitectureError, match=r"must end in a Conv.*append Conv\(1, weight_std=1\.0\)"):
             check_network(unfit)
 

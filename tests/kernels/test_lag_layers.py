@@ -166,6 +166,13 @@ NETWORKS: dict[str, tuple[Layer, tuple[int, int]]] = {
         ),
         (8, 8),
     ),
+    "residual": (
+        Serial(
+            *(Conv(3), Sum(Serial(), Serial(Relu(), Conv(3, bias_std=0.1))), Relu()),
+            *(Sum(Serial(Downsample(2), Upsample(2)), Sum(Conv(3), Conv(1))), Conv(3), Erf(), Conv(1)),
+        ),
+        (4, 6),
+    ),
     "sum": (
         Serial(
             Sum(Conv(3), Conv(1, bias_std=0.1)),
