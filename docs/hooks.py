@@ -214,6 +214,10 @@ OTHER_FIGURES = {
         "python experiments/explorer_picture.py",
         "The page of `ntk-nonlocal explore`: weights of one pixel, by four denoisers",
     ),
+    "gallery/*": (
+        "python experiments/gallery.py",
+        "A network of the gallery: weights of two pixels, its best output, PSNR against steps",
+    ),
     "kernel_scaling*": (
         "python experiments/bench_kernel.py",
         "The kernel engine beside neural-tangents: how time grows",
@@ -269,6 +273,75 @@ def optimizers() -> str:
     return "\n".join(lines)
 
 
+def _gallery() -> dict[str, dict[str, dict[str, float]]]:
+    return {name: entry["crops"] for name, entry in _read(RESULTS / "gallery.json")["networks"].items()}
+
+
+def gallery_table() -> str:
+    """The networks of the gallery in numbers, face / grass."""
+    head = ["network", "best PSNR", "at step", "freedom", "radius", "likeness", "200 steps, theory", "finite"]
+    rows = []
+    for name, crops in _gallery().items():
+        one, two = crops.values()
+        rows.append(
+            [
+                f"[`{name}`](#{name})",
+                f"{one['best']:.1f} / {two['best']:.1f} dB",
+                f"{one['best_step']} / {two['best_step']}",
+                f"{one['freedom']:.1%} / {two['freedom']:.1%}",
+                f"{one['radius']:.0f} / {two['radius']:.0f}",
+                f"{one['selectivity']:.2f} / {two['selectivity']:.2f}",
+                f"{one['theory']:.1f} / {two['theory']:.1f} dB",
+                f"{one['network']:.1f} / {two['network']:.1f} dB",
+            ]
+        )
+    return _table(head, rows)
+
+
+def gallery() -> str:
+    """Every network of the gallery: what it is, its lines, what it does to the filter, its picture."""
+    source = (ROOT / "experiments" / "gallery.py").read_text()
+    builders = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
+    measured = _gallery()
+    plain = measured["plain"]
+    parts = []
+    for name, crops in measured.items():
+        node = builders[name]
+        doc, code = ast.get_docstring(node) or "", ast.get_source_segment(source, node) or ""
+        code = re.sub(r'\n    """.*?"""', "", code, count=1, flags=re.S)
+        found = "" if name == "plain" else _compared(crops, plain)
+        parts.append(f"## {name} {{ #{name} }}\n\n{doc}\n\n```python\n{code}\n```\n\n{found}\n\n")
+        parts.append(f"![{name}](figures/gallery/{name}.png)\n")
+    return "\n".join(parts)
+
+
+def _compared(crops: dict[str, dict[str, float]], plain: dict[str, dict[str, float]]) -> str:
+    """What an architecture does to the filter, in one sentence, on the face and on the grass."""
+    one, two = crops.values()
+    other_one, other_two = plain.values()
+
+    def change(key: str, more: str, less: str, same: str, margin: float) -> str:
+        changes = [one[key] - other_one[key], two[key] - other_two[key]]
+        if max(map(abs, changes)) <= margin:
+            return same
+        return more if min(changes) > -margin and sum(changes) > 0 else less if max(changes) < margin else "changes"
+
+    reaches = change("radius", "reaches further", "reaches less far", "reaches as far", 2)
+    follows = change("selectivity", "follows likeness more", "follows likeness less", "follows likeness as much", 0.03)
+    better = [f"{a['best'] - b['best']:+.1f}" for a, b in ((one, other_one), (two, other_two))]
+    return (
+        f"Beside the plain network its filter {reaches} ({one['radius']:.0f} and {two['radius']:.0f} pixels after "
+        f"{other_one['radius']:.0f} and {other_two['radius']:.0f}), {follows} ({one['selectivity']:.2f} and "
+        f"{two['selectivity']:.2f} after {other_one['selectivity']:.2f} and {other_two['selectivity']:.2f}), and gains "
+        f"{better[0]} and {better[1]} dB."
+    )
+
+
+def exactness_table() -> str:
+    """How exact every layer is, as it is stored."""
+    return _stored_markdown("exactness_table.md")
+
+
 def figure_gallery() -> str:
     """Every picture under figures/ with its command."""
     parts = []
@@ -297,6 +370,9 @@ TABLES: dict[str, Callable[[], str]] = {
         verdicts,
         adam_verdicts,
         optimizers,
+        gallery_table,
+        gallery,
+        exactness_table,
         figure_gallery,
     )
 }

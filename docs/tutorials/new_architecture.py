@@ -16,7 +16,8 @@ from ntk_nonlocal.linalg import relative_distance
 size = int(sys.argv[1]) if len(sys.argv) > 1 else 32  # pixels on a side
 
 # Layers stand in a `Serial`, branches in a `Sum` (residual connections) or a `Concat` (skip connections by channels).
-# Every branch of a `Sum` ends in a `Conv`: their outputs are then independent and Gaussian when the network is wide.
+# Every branch of a `Sum` ends in a `Conv` (one may be `Serial()`, which passes its input on): their outputs are then
+# independent, and Gaussian when the network is wide.
 
 
 def two_scales(kernel_size: int = 3, factor: int = 2) -> nnl.Serial:

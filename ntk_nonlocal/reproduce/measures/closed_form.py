@@ -1,4 +1,4 @@
-"""The infinitely wide network itself: its estimates over time, Nystrom's, filter rows, eigenvectors and spectrum."""
+"""The infinitely wide network itself: its estimates over time, Nystrom's, and filter rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ntk_nonlocal.architecture import parse_architecture
 from ntk_nonlocal.denoisers import nonlocal_means
 from ntk_nonlocal.dynamics import trajectory
 from ntk_nonlocal.images import psnr
-from ntk_nonlocal.linalg import approximation_error, eigenpairs, energy_shares, nystrom
+from ntk_nonlocal.linalg import approximation_error, nystrom
 from ntk_nonlocal.networks import noise_input
 from ntk_nonlocal.operators import LinearOperator
 
@@ -139,7 +139,7 @@ def rows(settings: Rows, workspace: Workspace) -> Arrays:
     kernel = np.asarray(settings.limit.kernel(pictures).rows(np.asarray(pixels)))
     means = affinity_rows(settings.limit.picture, pictures, pixels)
     return {
-        name: (values / np.abs(values).max(axis=1, keepdims=True)).reshape(-1, size, size).astype(np.float32)
+        name: (values / np.abs(values).max(axis=1, keepdims=True)).reshape(-1, size, size).astype(np.float16)
         for name, values in (("kernel", kernel), ("nonlocal_means", means))
     }
 
@@ -148,38 +148,6 @@ def affinity_rows(picture: Picture, pictures: Pictures, pixels: Sequence[int], *
     """What non-local means (7x7 patches, the whole picture, h = 0.6 sigma) weighs all pixels by, (pixels, H W)."""
     means = nonlocal_means(pictures.clean(picture) if clean else pictures.noisy(picture), sigma=picture.sigma)
     return np.asarray(means.rows(np.asarray(pixels)))
-
-
-@dataclass(frozen=True)
-class Spectrum:
-    """The leading eigenvectors of a kernel: left singular vectors of the infinitely wide network's Jacobian."""
-
-    limit: Limit
-    vectors: int
-
-
-def spectrum(settings: Spectrum, workspace: Workspace) -> Arrays:
-    """Leading eigenvalues and eigenvectors.
-
-    Returns:
-      "values" (k,); "vectors" (H, W, k) of unit norm; "share" (k,), the share of the clean picture's energy beside its
-      mean in the first 1..k; "roughness" (k,), the mean squared difference between neighbours over the mean square;
-      of bundled pictures "input", three channels of what the network is fed; noise with mean 1/2 and deviation 1/6.
-    """
-    pictures, size = workspace.pictures, settings.limit.picture.size
-    fed = settings.limit.network_input(pictures)[:, :, :3]
-    pairs = eigenpairs(settings.limit.kernel(pictures), settings.vectors, tolerance=1e-4)
-    vectors = np.asarray(pairs.vectors, np.float64).reshape(size, size, -1)
-    vectors = vectors * np.sign(vectors.reshape(-1, vectors.shape[2]).sum(axis=0))
-    differences = [np.square(np.diff(vectors, axis=axis)).sum((0, 1)) for axis in (0, 1)]
-    shown = (0.5 + fed / (6 * fed.std()) if settings.limit.input == "noise" else fed).astype(np.float16)
-    return ({"input": shown} if pictures.shareable else {}) | {
-        "values": np.asarray(pairs.values),
-        "vectors": vectors.astype(np.float16),
-        "share": energy_shares(pictures.clean(settings.limit.picture), np.linalg.qr(
-            vectors.reshape(size * size, -1))[0].reshape(vectors.shape), remove_mean=True),
-        "roughness": (differences[0] + differences[1]) / 2,
-    }  # fmt: skip
 
 
 def _psnr(estimates: FloatArray, clean: FloatArray) -> FloatArray:

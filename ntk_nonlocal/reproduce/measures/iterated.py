@@ -28,7 +28,7 @@ def iterated(settings: Iterated, workspace: Workspace) -> Arrays:
     size = settings.limit.picture.size
     pixels = [int(row * size) * size + int(column * size) for row, column in settings.pixels]
     found = filter_rows(settings.limit.kernel(workspace.pictures), pixels, settings.steps, tolerance=1e-4)
-    return {"rows": (found / np.abs(found).max(axis=(1, 2), keepdims=True)).astype(np.float32)}
+    return {"rows": (found / np.abs(found).max(axis=(1, 2), keepdims=True)).astype(np.float16)}
 
 
 def filter_rows(kernel: LinearOperator, pixels: Sequence[int], steps: int, tolerance: float) -> FloatArray:
