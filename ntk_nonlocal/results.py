@@ -13,8 +13,10 @@ import os
 import platform
 import secrets
 import stat
+import subprocess
 import zipfile
 from collections.abc import Iterator
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
@@ -123,7 +125,8 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
 
 
 def environment() -> dict[str, Any]:
-    """What a result was computed with: versions, devices and the kind of machine; no names of hosts, users or paths."""
+    """What a result was computed with: versions and commit (of a checkout), devices, processor and kind of machine; no
+    names of hosts, users or paths."""
     import jax
 
     versions = {}
@@ -136,12 +139,44 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "system": platform.system(),
         "machine": platform.machine(),
+        "processor": _processor(),
+        "commit": _commit(),
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "backend": devices[0].platform,
         "device": devices[0].device_kind,
         "devices": len(devices),
         "x64": jax.dtypes.canonicalize_dtype("float64") == np.float64,
     }
+
+
+@cache
+def _processor() -> str | None:
+    """What the processor calls itself."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or None
+
+
+@cache
+def _commit() -> str | None:
+    """The commit of the checkout that this code lies in, with a plus where it was changed; None outside of one."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    asked = (
+        ["rev-parse", "--short=12", "HEAD"],
+        ["status", "--porcelain", "--untracked-files=no", "--", "ntk_nonlocal"],
+    )
+    try:
+        commit, changed = (
+            subprocess.run(["git", "-C", root, *words], capture_output=True, text=True, timeout=10, check=True).stdout
+            for words in asked
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit.strip() + ("+" if changed.strip() else "")
 
 
 def plain(value: Any, where: str = "data") -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import platform
+import subprocess
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -77,6 +78,8 @@ def test_environment_says_versions_and_device_but_not_whose_machine_it_is() -> N
     facts = results.environment()
     assert {"numpy", "jax"} <= set(facts["versions"])
     assert facts["devices"] >= 1 and facts["cpus"] >= 1
+    commit = subprocess.run(["git", "-C", Path(__file__).parent, "rev-parse", "HEAD"], capture_output=True, text=True)
+    assert commit.returncode or commit.stdout.startswith(facts["commit"].rstrip("+"))
     text = json.dumps(results.plain(facts))
     assert platform.node() not in text
     assert str(Path.home()) not in text and f'"{getpass.getuser()}"' not in text

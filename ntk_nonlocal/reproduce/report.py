@@ -54,12 +54,11 @@ def write_report(folder: Path) -> Path:
 def _scorecard(found: dict[str, dict[str, Any]]) -> str:
     rows = []
     for line in scorecard(found):
-        quick = " (quick)" if line.presets == ("quick",) else ""
         figures = ", ".join(f'<a href="#{name}">{name}</a>' for name in line.figures)
         but = "".join(f'<div class="note">{_text(text)}</div>' for text in line.but)
         rows.append(
             f"<tr><td>{line.claim}. {_text(line.text)}</td>"
-            f'<td class="outcome">{_SIGNS[line.outcome]}{quick}</td><td>{_text(line.number)}{but}</td>'
+            f'<td class="outcome">{_SIGNS[line.outcome]}{line.marked}</td><td>{_text(line.number)}{but}</td>'
             f"<td>{figures}</td></tr>"
         )
     head = "<tr><th>claim</th><th>verdict</th><th>what decides it, and what does not hold</th><th>figures</th></tr>"

@@ -35,6 +35,11 @@ class Line:
     others: Mapping[str, int]
     controls: Mapping[str, int]
 
+    @property
+    def marked(self) -> str:
+        """What to write behind the verdict where quick results decide it."""
+        return "" if "quick" not in self.presets else " (quick)" if self.presets == ("quick",) else " (in part quick)"
+
 
 def largest(folders: Iterable[Path]) -> dict[str, dict[str, Any]]:
     """The stored results of every experiment, of the largest preset that has it, from folders of results."""
@@ -95,9 +100,8 @@ def markdown(lines: list[Line]) -> str:
     """The scorecard as a table."""
     rows = ["| claim of the paper | verdict | what decides it | figures |", "| --- | --- | --- | --- |"]
     for line in lines:
-        marked = " (quick)" if line.presets == ("quick",) else ""
         figures = ", ".join(line.figures)
-        rows.append(f"| {line.claim}. {line.text} | **{line.outcome}**{marked} | {line.number} | {figures} |")
+        rows.append(f"| {line.claim}. {line.text} | **{line.outcome}**{line.marked} | {line.number} | {figures} |")
     return "\n".join(rows)
 
 

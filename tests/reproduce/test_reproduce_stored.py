@@ -54,7 +54,8 @@ def test_no_test_image_is_stored() -> None:
     for path in _STORED:
         results = load(path.stem, path.parent)
         if any(setting(part, "name") in ("House", "Baboon") for part in results.parts):
-            assert not {"clean", "noisy", "input"} & {name for part in results.parts for name in part.arrays}
+            images = {name for part in results.parts for name, array in part.arrays.items() if array.ndim >= 2}
+            assert not {"clean", "noisy", "input"} & images
 
 
 def test_claims_hold_together_or_in_part() -> None:
