@@ -144,7 +144,7 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
                 f"`{name}`",
                 f"{row['float64']:.0e}",
                 f"{row['float32']:.0e}",
-                other if isinstance(other, str) else f"{other:.0e}",
+                "has none" if isinstance(other, str) else f"{other:.0e}",
                 *(f"{m:.3f} ± {e:.3f}" for m, e in zip(row["distances"], row["distance_errors"], strict=True)),
                 f"{row['exponent']:.2f} ± {row['exponent_error']:.2f}",
                 f"{row['noisy_psnr']:.1f} → {row['best_psnr']:.1f}",
@@ -161,13 +161,16 @@ def main(names: list[str]) -> None:
     path = RESULTS / "exactness_table.json"
     stored = read_json(path)["rows"] if path.exists() else {}
     for name in names or [name for name in ROWS if name not in stored]:
-        stored[name] = {**measure(ROWS[name]), "architecture": repr(ROWS[name])}
+        stored[name] = {**measure(ROWS[name]), "architecture": repr(ROWS[name]), "environment": environment()}
         print(name, stored[name], flush=True)
-        rows = {known: stored[known] for known in ROWS if known in stored}
-        settings = {"sigma": SIGMA, "widths": list(WIDTHS), "seeds": SEEDS}
-        write_json(path, {"settings": settings, "rows": rows, "environment": environment()})
-        with atomic_file(RESULTS / "exactness_table.md") as file:
-            file.write(f"# How exact every layer is\n\n{table(rows)}\n".encode())
+        _store(path, {known: stored[known] for known in ROWS if known in stored})
+    _store(path, stored)
+
+
+def _store(path: Path, rows: dict[str, Any]) -> None:
+    write_json(path, {"settings": {"sigma": SIGMA, "widths": list(WIDTHS), "seeds": SEEDS}, "rows": rows})
+    with atomic_file(path.with_suffix(".md")) as file:
+        file.write(f"# How exact every layer is\n\n{table(rows)}\n".encode())
 
 
 if __name__ == "__main__":
