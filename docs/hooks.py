@@ -332,7 +332,7 @@ def _compared(crops: dict[str, dict[str, float]], plain: dict[str, dict[str, flo
     return (
         f"Beside the plain network its filter {reaches} ({one['radius']:.0f} and {two['radius']:.0f} pixels after "
         f"{other_one['radius']:.0f} and {other_two['radius']:.0f}), {follows} ({one['selectivity']:.2f} and "
-        f"{two['selectivity']:.2f} after {other_one['selectivity']:.2f} and {other_two['selectivity']:.2f}), and gains "
+        f"{two['selectivity']:.2f} after {other_one['selectivity']:.2f} and {other_two['selectivity']:.2f}); PSNR "
         f"{better[0]} and {better[1]} dB."
     )
 

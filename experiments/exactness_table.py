@@ -58,6 +58,8 @@ ROWS: dict[str, Serial] = {
     'Conv(weight_std="pytorch")': Serial(Conv(3, "pytorch"), Relu(), Conv(3, "pytorch"), Relu(), Conv(1, "pytorch")),
     'Conv(padding="circular")': Serial(Conv(3, padding="circular"), Relu(), Conv(3, padding="circular"), *END[1:]),
     'Conv(padding="reflect")': Serial(Conv(3, padding="reflect"), Relu(), Conv(3, padding="reflect"), *END[1:]),
+    'Conv(padding="reflect", dilation=2)': between(Relu(), Conv(3, padding="reflect", dilation=2), Relu()),
+    'Conv(padding="reflect", stride=2)': between(Relu(), Conv(3, padding="reflect", stride=2), Relu(), Upsample(2)),
     "Conv(dilation=2)": between(Relu(), Conv(3, dilation=2), Relu()),
     "Conv(stride=2)": between(Relu(), Conv(3, stride=2), Relu(), Upsample(2)),
     "Conv(channels=0.25)": between(Relu(), Conv(1, channels=0.25), Relu()),
@@ -80,6 +82,9 @@ ROWS: dict[str, Serial] = {
     "Concat": between(Relu(), Concat(Serial(), Serial(Conv(3), Relu()))),
     "Sum": between(Relu(), Sum(Conv(1), Serial(Conv(3), Relu(), Conv(3))), Relu()),
     "Sum(Serial(), ...)": between(Sum(Serial(), Serial(Relu(), Conv(3))), Relu()),
+    "Sum(Serial(Downsample(2), Upsample(2)), ...)": between(
+        Sum(Serial(Downsample(2), Upsample(2)), Serial(Relu(), Conv(3), Normalize(0.1))), Relu()
+    ),
 }
 
 

@@ -8,8 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from .layer import ArchitectureError, Layer, Path, Signal
+from .layers import Conv
+
+# Shares of the width are compared as fractions of at most this denominator, for they may be sums of rounded ones.
+_FINEST_SHARE = 10**6
 
 
 class Chain(Layer):
@@ -159,6 +164,7 @@ class Sum(Branches):
 
     In the limit covariance and tangent kernel are the sums of the branches'. Values passed on from behind a
     nonlinearity are not Gaussian, and neither is their sum: another Conv has to follow before the next nonlinearity.
+    A branch may end in a Normalize or a depthwise Conv behind it.
     """
 
     branches: tuple[Layer, ...]
@@ -166,16 +172,13 @@ class Sum(Branches):
     def __init__(self, *branches: Layer) -> None:
         object.__setattr__(self, "branches", _layers(branches, "Sum"))
         self._check_number()
-        passing = []
         for branch, where, unknown in self.inside(Signal(), Path("Sum")):
-            state = branch.propagate(unknown, where).state
-            if state == "unknown":
-                passing.append(branch)
-            elif state != "gaussian":
+            if branch.propagate(unknown, where).state == "activated":
                 raise ArchitectureError(
                     f"{where}: must end in a Conv, or pass its input on as Serial() does, got {branch!r}; "
                     "append Conv(1) to it"
                 )
+        passing = [branch for branch in self.branches if _passes_on(branch)]
         if len(passing) > 1:
             raise ArchitectureError(
                 f"Sum: {passing[0]!r} and {passing[1]!r} both pass the input on, and are not independent; put a Conv "
@@ -184,8 +187,9 @@ class Sum(Branches):
         self.propagate(Signal(), Path("Sum"))
 
     def join(self, ends: list[Signal], position: Path) -> Signal:
-        if len({end.channels for end in ends} - {None}) > 1:
-            counts = ", ".join(str(end.channels) for end in ends)
+        known = [Fraction(end.channels).limit_denominator(_FINEST_SHARE) for end in ends if end.channels is not None]
+        if len(set(known)) > 1:
+            counts = ", ".join("?" if end.channels is None else f"{end.channels:g}" for end in ends)
             raise ArchitectureError(
                 f"{position}: the branches of Sum have different numbers of channels ({counts} times the width); give "
                 "their last Conv the same channels"
@@ -196,6 +200,15 @@ class Sum(Branches):
                     f"{position.inside('branch', index)}: adds the network input itself, whose channels are few; put a "
                     "Conv into the branch or in front of the Sum"
                 )
-        # what a branch that passes its input on may be, before "gaussian"
+        # what a branch may be besides Gaussian
         states = [end.state for end in ends]
         return replace(ends[0], state=next((s for s in ("unknown", "activated", "mixed") if s in states), "gaussian"))
+
+
+def _passes_on(layer: Layer) -> bool:
+    """Whether the output of a layer holds its input, or a function of it without weights of its own."""
+    if isinstance(layer, Chain):
+        return all(map(_passes_on, layer.children))
+    if isinstance(layer, Branches):
+        return any(map(_passes_on, layer.children))
+    return not (isinstance(layer, Conv) or layer.sets_channels)

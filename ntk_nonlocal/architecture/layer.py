@@ -113,7 +113,8 @@ class Nonlinearity(Layer):
         if signal.state == "activated":
             raise ArchitectureError(
                 f"{position}: {self!r} is applied to values that are not Gaussian in the infinite-width limit "
-                "(two nonlinearities in a row, or a nonlinearity behind a Concat); put a Conv in front of it"
+                "(two nonlinearities in a row, or a nonlinearity behind a Concat, or behind a Sum that passes such "
+                "values on); put a Conv in front of it, or into that branch of the Sum"
             )
         if signal.state == "raw":
             raise ArchitectureError(f"{position}: {self!r} is applied to the network input; put a Conv in front of it")

@@ -53,7 +53,7 @@ class Conv(Layer):
 
     ``padding`` is what it reads beyond the edges: zeros, the image from its other side ("circular"), or reflected at
     the outermost pixels, which are not repeated ("reflect", as in deep image priors). Reflection mixes what the exact
-    engine keeps apart: an architecture with such a layer has its kernel held whole, 2 GB for 96x96 pixels.
+    engine keeps apart: an architecture with such a layer has its kernel held whole, 3 GB or more for 96x96 pixels.
 
     ``dilation`` is the distance of the pixels that the filter reads. ``stride`` keeps every stride-th row and column,
     from the first one on: as ``Downsample(stride, "stride")`` behind it. ``channels`` is how many there are, as a share
@@ -227,8 +227,8 @@ class Normalize(Layer):
 
     Behind a Conv or Sum the channels have the mean zero in the limit, and the variance is the pixel's: covariance
     S / sqrt((q_i + epsilon) (q_j + epsilon)), and the tangent kernel likewise. Behind a nonlinearity their mean counts
-    as well, which the covariance of pixels does not tell; it is refused there, and behind the last convolution, whose
-    channels stay few.
+    as well, which the covariance of pixels does not tell; it is refused there. So are finite networks that end in one,
+    whose channels are few there (and those that end in a depthwise Conv).
     """
 
     epsilon: float = 1e-6
@@ -239,8 +239,9 @@ class Normalize(Layer):
     def propagate(self, signal: Signal, position: Path) -> Signal:
         if signal.state == "activated":
             raise ArchitectureError(
-                f"{position}: {self!r} behind a nonlinearity or a Concat has no limit that follows from covariances "
-                "alone, for the mean over the channels counts; put it behind a Conv or a Sum"
+                f"{position}: {self!r} behind a nonlinearity, a Concat or a Sum that passes such values on has no "
+                "limit that follows from covariances alone, for the mean over the channels counts; put it behind a "
+                "Conv, or a Sum of such"
             )
         if signal.state == "raw":
             raise ArchitectureError(

@@ -63,11 +63,14 @@ def check_network(architecture: Layer) -> None:
     """Raises unless the architecture can be a finite network: its output channels come from a Conv (or a Sum of
     some)."""
     signal = as_serial(architecture).propagate(Signal(state="raw"), Path())
-    passed_on = any(
-        isinstance(placed.layer, Sum) and placed.is_output and not all(c.sets_channels for c in placed.layer.children)
-        for placed in walk(as_serial(architecture))
-    )
-    if signal.state != "gaussian" or passed_on:
+    for placed in walk(as_serial(architecture)):
+        passing = isinstance(placed.layer, Sum) and not all(c.sets_channels for c in placed.layer.children)
+        if placed.is_output and passing:
+            raise ArchitectureError(
+                f"{placed.position}: {placed.layer!r} is the output and passes its input on, which has the width's "
+                "channels; append Conv(1, weight_std=1.0) to the architecture"
+            )
+    if signal.state != "gaussian":
         raise ArchitectureError(
             f"the architecture must end in a Conv to have output channels, got {architecture!r}; "
             "append Conv(1, weight_std=1.0)"

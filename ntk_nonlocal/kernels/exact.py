@@ -59,7 +59,8 @@ def tangent_kernel(
       backend: "lag", the engine of this package; "neural-tangents", which holds the whole matrix; "auto" takes "lag"
         wherever it has rules for all layers, and logs its choice.
       window: R multiplies the kernel by (1 - |t_y| / R)+ (1 - |t_x| / R)+ of the displacement t of a pair, a
-        positive-definite taper; cost and memory are then linear in the number of pixels ("lag" only).
+        positive-definite taper; cost and memory are then linear in the number of pixels ("lag" only; not behind
+        reflected borders, where the matrix is held all the same).
       layer_weights: (weights, biases) factor of every convolution's part, in the order of
         ``convolutions(architecture)``; see ``standard_layer_weights`` ("lag" only).
       memory_plan: "recompute" evaluates the slices in every product; "keep" holds half of the matrix; "matrix" all of

@@ -428,7 +428,16 @@ def _(layer: Concat, place: Place) -> Rule:
 
 @flax_rule.register
 def _(layer: Sum, place: Place) -> Rule:
-    return place.branches(layer, lambda ends: sum(ends[1:], start=ends[0]))
+    def add(ends: list[Array]) -> Array:
+        channels = [end.shape[-1] for end in ends]
+        if len(set(channels)) > 1:
+            raise ValueError(
+                f"{place.position}: the branches of Sum have {', '.join(map(str, channels))} channels at width "
+                f"{place.network.width}, for shares of it are rounded; take a width that all shares divide"
+            )
+        return sum(ends[1:], start=ends[0])
+
+    return place.branches(layer, add)
 
 
 @flax_rule.register

@@ -24,6 +24,7 @@ from ntk_nonlocal.architecture import (
     Erf,
     Layer,
     LeakyRelu,
+    Normalize,
     Rbf,
     Relu,
     Serial,
@@ -244,6 +245,11 @@ def test_wrong_numbers_say_what_was_expected(build: object, message: str) -> Non
             lambda: Serial(Conv(3, channels=0.5), Sum(Serial(), Conv(3))),
             ["layer 1", "different numbers of channels (0.5, 1 times"],
         ),
+        (lambda: Sum(Normalize(), Serial(Downsample(), Upsample())), ["Normalize() and Serial(", "not independent"]),
+        (
+            lambda: Serial(Conv(3), Relu(), Sum(Serial(), Conv(3)), Normalize()),
+            ["layer 3: Normalize()", "a Sum that passes such values on"],
+        ),
     ],
 )
 def test_architectures_without_a_limit_are_refused_when_built(build: object, parts: list[str]) -> None:
@@ -288,7 +294,9 @@ def test_a_finite_network_ends_in_a_convolution() -> None:
     check_network(Sum(Conv(1), Conv(3)))
     check_network(Serial(Conv(3), Sum(Serial(), Conv(3)), Conv(1)))
     passed_on = Serial(Conv(3), Sum(Serial(), Conv(3)))
-    for unfit in (Serial(Conv(3), Relu()), Serial(), Concat(Conv(1), Conv(3)), passed_on):
+    with pytest.raises(ArchitectureError, match=r"layer 1: Sum.*passes its input on.*append Conv\(1"):
+        check_network(passed_on)
+    for unfit in (Serial(Conv(3), Relu()), Serial(), Concat(Conv(1), Conv(3))):
         with pytest.raises(ArchitectureError, match=r"must end in a Conv.*append Conv\(1, weight_std=1\.0\)"):
             check_network(unfit)
 

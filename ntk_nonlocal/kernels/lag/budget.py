@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
-from ntk_nonlocal.architecture import Chain, Conv, Layer, Path, Serial, Signal
+from ntk_nonlocal.architecture import Branches, Chain, Conv, Layer, Path, Serial, Signal
 from ntk_nonlocal.memory import available_memory
 
 from .demand import Extent, Lags, lowers, needed, reflects, wanted_inside
@@ -19,6 +19,8 @@ _SHARE = 0.5
 # Arrays of the largest layer's size that live at the same time (measured; D and Theta before and after, and a
 # temporary).
 _LIVE = 6
+# The same where all pairs are held at once (measured; the matrix and its parts in another order among them).
+_DENSE_LIVE = 9
 # Elements of one layer above which the caches no longer help, and what that costs (measured).
 _ENOUGH = 5 << 18
 _BEYOND_CACHE = 1.35
@@ -97,7 +99,13 @@ def block_bytes(elements: list[int], itemsize: int) -> int:
 
 def dense_bytes(architecture: Layer, size: tuple[int, int], itemsize: int) -> int:
     """Peak bytes of evaluating all pairs of pixels at once, for an input (H, W)."""
-    return block_bytes(layer_elements(architecture, size, None, None), itemsize)
+    return (_DENSE_LIVE + 2 * _beside(architecture)) * itemsize * max(layer_elements(architecture, size, None, None))
+
+
+def _beside(layer: Layer) -> int:
+    """The most branches whose D and Theta wait for another one to be evaluated."""
+    inside = max(map(_beside, layer.children), default=0)
+    return inside + len(layer.children) - 1 if isinstance(layer, Branches) else inside
 
 
 def choose_block(

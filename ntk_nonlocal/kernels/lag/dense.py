@@ -38,8 +38,8 @@ def dense_kernel(
     memory.report("the exact kernel, all pairs of pixels at once,", needed, free)
     if needed > free:
         raise ValueError(
-            f'the exact kernel behind Conv(padding="reflect") is held whole, about {needed / 2**30:.2f} GiB for this '
-            f"image, and the memory budget is {free / 2**30:.2f} GiB; use a smaller image, another padding or a larger "
+            f'the exact kernel behind Conv(padding="reflect") is held whole, about {needed / 2**30:.3g} GiB for this '
+            f"image, and the memory budget is {free / 2**30:.3g} GiB; use a smaller image, another padding or a larger "
             "memory_budget"
         )
     return _dense_kernel(image, find_corrections(image, architecture, dense=True), architecture, kind, weights, window)

@@ -20,7 +20,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial, singledispatch
+from functools import partial, singledispatch, wraps
 from typing import Any, Literal
 
 import jax
@@ -220,7 +220,18 @@ def _(layer: Concat, place: Place) -> Triple:
 
 @stax_rule.register
 def _(layer: Sum, place: Place) -> Triple:
-    return place.branches(layer, neural_tangents.stax().FanInSum())
+    init, apply, kernel = neural_tangents.stax().FanInSum()
+
+    @wraps(kernel)
+    def placed(*arguments: Any, **options: Any) -> Any:
+        try:
+            return kernel(*arguments, **options)
+        except NotImplementedError:
+            raise NotImplementedError(
+                f"{place.position}: neural-tangents adds branches that end in a convolution, not all of {layer!r}"
+            ) from None
+
+    return place.branches(layer, (init, apply, placed))
 
 
 @stax_rule.register
