@@ -9,7 +9,7 @@ import pytest
 
 import ntk_nonlocal as nnl
 from ntk_nonlocal.linalg import alignment
-from ntk_nonlocal.reproduce.measures.adapted import _cosine
+from ntk_nonlocal.reproduce.measures.adapted import cosine
 from ntk_nonlocal.reproduce.measures.frozen import (
     RULES,
     Frozen,
@@ -115,7 +115,7 @@ def test_alignment_from_common_probes_is_exact_for_a_basis():
     rng = np.random.default_rng(0)
     first, second = (m @ m.T for m in rng.normal(size=(2, 16, 16)).astype(np.float32))
     centre = np.eye(16) - 1 / 16
-    found, _ = _cosine(centre @ first @ centre, centre @ second @ centre)
+    found, _ = cosine(centre @ first @ centre, centre @ second @ centre)
     ops = [nnl.DenseOperator(matrix, (4, 4)) for matrix in (first, second)]
     np.testing.assert_allclose(found, alignment(*ops, centered=True).value, rtol=1e-5)
 
