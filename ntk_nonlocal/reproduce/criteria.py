@@ -193,7 +193,8 @@ CRITERIA: tuple[Criterion, ...] = (
         "best PSNR above that of the initial kernel: of the closed form with the optimizer's kernel, and of the "
         "optimizer itself. Intervals over optimizers and draws together. Holds where it lies above 0 with all of them "
         "and without gradient descent and momentum; in part where only with all; contradicted where it lies below 0. "
-        "The same with the kernel's scale and the weights' distance is a control.",
+        "The same with the kernel's scale and the weights' distance is a control. (The rate is the best in the mean "
+        "over the draws. In a first run it was the best on another draw; there momentum's led to dead networks.)",
     ),
     Criterion(
         0,

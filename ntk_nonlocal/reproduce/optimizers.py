@@ -125,8 +125,8 @@ def _tried(results: Results, picture: Mapping[str, Any]) -> str:
     config = results.config
     return (
         f"{picture['size']}x{picture['size']} of {picture['name']} from noise, {config['width']} channels, "
-        f"{config['steps']} steps, {config['draws']} draws of noise, weights and input, rates tuned on another; larger "
-        "networks, longer runs and more draws would change it"
+        f"{config['steps']} steps, {config['draws']} draws of noise, weights and input; larger networks, longer runs "
+        "and more draws would change it"
     )
 
 

@@ -59,7 +59,7 @@ def test_the_best_rate_is_used_and_one_that_diverges_is_passed_over(tmp_path: Pa
     run = Training(pictures.picture("smooth", 8), "cnn:depth=2", "noise", "gd", 3, 10)
     settings = Regime(run, (1e8, 0.5), (0,), 4, 40)
     found = regime(settings, Workspace(pictures, tmp_path))
-    assert np.isnan(found["tuned"][0]) and found["rate"] == 0.5
+    assert np.isnan(found["tuned"][0, 0]) and found["rate"] == 0.5
     own = settings.run(0, 0.5)
     assert own.picture.noise_seed == own.seed == 0 and own.step_size == 0.5
     from ntk_nonlocal.reproduce.measures.training import trained

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,8 +37,9 @@ MEASURED = (
 class Regime:
     """Trainings by one optimizer, over ``draws``: each draws the noise, the weights and the network's input.
 
-    The best of ``rates`` (step sizes of gradient descent, else learning rates; none for an optimizer that finds its
-    own) on ``tuning_draw`` is used in all of them. ``probes`` compare kernels, closed forms take ``max_products``.
+    Of ``rates`` (step sizes of gradient descent, else learning rates; none for an optimizer that finds its own) the one
+    counts whose best PSNR is best in the mean over the draws. ``probes`` compare kernels, closed forms take
+    ``max_products``.
     """
 
     training: Training
@@ -45,7 +47,6 @@ class Regime:
     draws: tuple[int, ...]
     probes: int
     max_products: int
-    tuning_draw: int = 1000
 
     def run(self, draw: int, rate: float | None, steps: int | None = None) -> Training:
         """The training of one draw at one rate."""
@@ -59,32 +60,38 @@ def regime(settings: Regime, workspace: Workspace) -> Arrays:
     """How far an optimizer moves the weights and the kernel up to its own best step, and how well both denoise.
 
     Returns:
-      "tuned" (rates,), the best PSNR on the tuning draw (NaN where training diverged); "rate"; and over the draws,
-      (draws,) each (NaN where training diverged): "best", the best PSNR, at "step", "rising" where that is the last
-      one; "blind", the PSNR where the residual's mean square has come down to sigma^2 (the
-      last one where it does not, as in ``denoise``);
-      "seconds" of the run up to the best step; of the hidden weights w "weights_moved", |w - w_0| / |w_0|,
-      "weights_scale", |w| / |w_0|, and "weights_turned", 1 - cos(w, w_0); of the kernel K (mean over colours)
+      "tuned" (rates, draws), the best PSNR (NaN where training diverged); "rate"; and over the draws, (draws,) each
+      (NaN where all rates diverged): "best", the best PSNR, at "step", "rising" where that is the last one; "blind",
+      the PSNR where the residual's mean square has come down to sigma^2 (the last one where it does not, as in
+      ``denoise``); "seconds" of the run up to the best step; of the hidden weights w "weights_moved", |w - w_0| /
+      |w_0|, "weights_scale", |w| / |w_0|, and "weights_turned", 1 - cos(w, w_0); of the kernel K (mean over colours)
       "kernel_scale", |K| / |K_0|, and "kernel_turned", 1 - their centred alignment, with "kernel_error", its standard
       error by the probes; and of the closed form with the kernel (all colours) of that step "after", its best PSNR,
       "after_rising", "after_blind" and "after_error", its estimated relative error.
     """
     rates: tuple[float | None, ...] = settings.rates or (None,)
-    tuned = [_tuned(settings.run(settings.tuning_draw, rate), workspace, str(rate)) for rate in rates]
-    rate = rates[int(np.nanargmax(tuned))]
-    found = [_measured(settings, draw, rate, workspace) for draw in settings.draws]
+    curves = [[_curve(settings.run(draw, rate), workspace, str(rate)) for draw in settings.draws] for rate in rates]
+    tuned = np.array([[np.max(curve["psnr"]) for curve in line] for line in curves])
+    means = np.nan_to_num(tuned.mean(axis=1), nan=-np.inf)  # a rate that diverges once is out
+    chosen, lost = int(means.argmax()), not np.isfinite(means).any()
+    rate = rates[chosen]
+    found = [
+        dict.fromkeys(MEASURED, np.nan) if lost else _measured(settings, draw, rate, curve, workspace)
+        for draw, curve in zip(settings.draws, curves[chosen], strict=True)
+    ]
     return {
-        "tuned": np.array(tuned),
+        "tuned": tuned,
         "rate": np.asarray(np.nan if rate is None else rate),
         **{name: np.array([one[name] for one in found], np.float64) for name in MEASURED},
     }
 
 
-def _tuned(run: Training, workspace: Workspace, rate: str) -> float:
+def _curve(run: Training, workspace: Workspace, label: str) -> Mapping[str, Any]:
+    """PSNR and residual over a training, of NaN where it diverges."""
     try:
-        return float(np.max(own_curve(_trained(run, workspace, rate))["psnr"]))
+        return own_curve(_trained(run, workspace, label))
     except DivergenceError:
-        return np.nan
+        return {"psnr": np.full(1, np.nan), "square": np.full(1, np.nan)}
 
 
 def _trained(run: Training, workspace: Workspace, label: str) -> TrainingResult:
@@ -93,17 +100,15 @@ def _trained(run: Training, workspace: Workspace, label: str) -> TrainingResult:
     return trained(run, own, RECORD_EVERY)
 
 
-def _measured(settings: Regime, draw: int, rate: float | None, workspace: Workspace) -> dict[str, float]:
-    """One draw at the chosen rate: the whole run, and once more up to its best step."""
-    run, pictures = settings.run(draw, rate), workspace.pictures
-    try:
-        whole = _trained(run, workspace, "whole")
-    except DivergenceError:
-        return dict.fromkeys(MEASURED, np.nan)
-    curve = own_curve(whole)
-    quality, steps = np.asarray(curve["psnr"]), whole.history.steps[1:]
-    step = int(steps[quality.argmax()])
-    best = _trained(settings.run(draw, rate, step), workspace, "best")
+def _measured(
+    settings: Regime, draw: int, rate: float | None, curve: Mapping[str, Any], workspace: Workspace
+) -> dict[str, float]:
+    """One draw at the chosen rate, run again up to its best step."""
+    pictures, whole = workspace.pictures, settings.run(draw, rate)
+    quality = np.asarray(curve["psnr"])
+    step = min(RECORD_EVERY * (int(quality.argmax()) + 1), whole.steps)
+    run = settings.run(draw, rate, step)
+    best = _trained(run, workspace, "best")
     network, x = run.network(), network_input(run, pictures)
     y, clean = pictures.noisy(run.picture), pictures.clean(run.picture)
     after = closed_form(joint_kernel(network, best.params, x), y, clean, settings.max_products)
@@ -112,7 +117,7 @@ def _measured(settings: Regime, draw: int, rate: float | None, workspace: Worksp
         "best": quality.max(),
         "blind": quality[-1] if np.isnan(stopped) else stopped,
         "step": step,
-        "rising": step == run.steps,
+        "rising": step == whole.steps,
         "seconds": best.seconds,
         **_weights(network, best.initial_params, best.params),
         **kernels_apart(network, best.initial_params, best.params, x, settings.probes),
