@@ -22,16 +22,16 @@ from .statistics import Interval, mean, rank_correlations
 TITLE = "Which optimizers leave the kernel regime, and whether that denoises"
 # Step sizes of gradient descent in units of 1 / lambda_max, learning rates of the others; lbfgs searches its own.
 RATES: dict[str, tuple[float, ...]] = {
-    "gd": (0.5, 1.0, 1.5),
-    "momentum": (0.3, 1.0, 2.0),
-    "nesterov": (0.3, 0.6, 1.0),
+    "gd": (0.25, 0.5, 1.0),
+    "momentum": (0.1, 0.3, 1.0),
+    "nesterov": (0.1, 0.3, 0.6),
     "rmsprop": (1e-4, 3e-4, 1e-3),
     "adam": (1e-3, 3e-3, 1e-2),
     "adamw": (1e-3, 3e-3, 1e-2),
     "adan": (1e-3, 3e-3, 1e-2),
     "schedule_free": (3e-3, 1e-2, 3e-2),
     "sign": (1e-4, 3e-4, 1e-3),
-    "lion": (1e-4, 3e-4, 1e-3),
+    "lion": (3e-4, 1e-3, 3e-3),
     "muon": (2e-3, 5e-3, 1e-2),
     "lbfgs": (),
 }
@@ -142,7 +142,7 @@ def _leaving(results: Results, picture: Mapping[str, Any], found: Mapping[str, M
     start = results.one("initial", name=picture["name"])
     lines = [
         f"{_NAMES[name]} {turned[name]} (scale {one['kernel_scale'].mean():.2f}, weights moved by "
-        f"{one['weights_moved'].mean():.2f}, best step {one['step'].mean():.0f}, rate {float(one['rate']):g})"
+        f"{one['weights_moved'].mean():.2f}, best step {one['step'].mean():.0f}{_rate(one['rate'])})"
         for name, one in sorted(found.items(), key=lambda item: turned[item[0]].value)
     ]
     return Verdict(
@@ -156,6 +156,10 @@ def _leaving(results: Results, picture: Mapping[str, Any], found: Mapping[str, M
         f"{'; '.join(lines)}. Kernels of other initial weights: {mean(start['kernel_turned'])}. "
         f"{_tried(results, picture)}.",
     )
+
+
+def _rate(rate: Any) -> str:
+    return "" if np.isnan(rate) else f", rate {float(rate):g}"
 
 
 def _correlated(
