@@ -161,6 +161,14 @@ CRITERIA: tuple[Criterion, ...] = (
     ),
     Criterion(
         0,
+        "with frozen features an adaptive optimizer depends on the distribution of the Jacobian's columns alone",
+        "adam",
+        "The same, with the same threshold, for the optimizer's updates on columns of another network of the same "
+        "architecture: products of a backward and a forward field, not Gaussian ones. How far gradient flows of both "
+        "networks are apart at the same residual says what the width alone does.",
+    ),
+    Criterion(
+        0,
         "the moved features do the work, not the preconditioner",
         "adam",
         "On the smooth picture, best steps: what the closed form with the moved Jacobian gains over that with the "

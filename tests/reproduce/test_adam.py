@@ -16,6 +16,7 @@ from ntk_nonlocal.reproduce.measures.frozen import (
     FrozenDescent,
     _exact_path,
     _layer_matrices,
+    _path,
     _same_residual,
     joint_kernel,
 )
@@ -81,6 +82,15 @@ def test_a_networks_own_clocks_are_the_constants_at_the_first_step():
     ):  # fmt: skip
         # sign descent has its own root mean square for every element: |g|, whose mean square is the layer's
         np.testing.assert_allclose(clock, kappa.reshape(()), rtol=1e-4)
+
+
+def test_columns_of_the_network_itself_give_its_own_path():
+    one, other = frozen(), frozen(7)
+    own, _ = one.descend("adam", 1e-3, 4)
+    np.testing.assert_array_equal(_path("columns", 4, "adam", 1e-3, one, one, []), own)
+    theirs = _path("columns", 4, "adam", 1e-3, one, other, [])
+    np.testing.assert_array_equal(theirs[0], own[0])
+    assert np.abs(theirs[4] - own[4]).max() > 1e-5
 
 
 @pytest.mark.slow
