@@ -187,9 +187,18 @@ def verdicts() -> str:
 
 def adam_verdicts() -> str:
     """What the experiment "adam" found, of its largest stored preset."""
+    return _found("adam")
+
+
+def regime_verdicts() -> str:
+    """The same of the experiment "optimizers"."""
+    return _found("optimizers")
+
+
+def _found(experiment: str) -> str:
     from ntk_nonlocal.reproduce import largest
 
-    content = largest(sorted(RESULTS.glob("reproduce-*")))["adam"]
+    content = largest(sorted(RESULTS.glob("reproduce-*")))[experiment]
     rows = [[html.escape(one[key]) for key in ("statement", "ours", "outcome", "note")] for one in content["verdicts"]]
     return f"Preset {content['preset']}.\n\n{_table(['statement', 'found', 'outcome', 'note'], rows)}"
 
@@ -369,6 +378,7 @@ TABLES: dict[str, Callable[[], str]] = {
         dropped_criteria,
         verdicts,
         adam_verdicts,
+        regime_verdicts,
         optimizers,
         gallery_table,
         gallery,

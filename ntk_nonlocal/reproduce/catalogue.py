@@ -20,6 +20,7 @@ MODULES = {
     "exact": "exact",
     "settings": "settings",
     "adam": "adam",
+    "optimizers": "optimizers",
 }
 
 

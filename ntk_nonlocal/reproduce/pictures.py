@@ -23,8 +23,10 @@ Role = Literal["smooth", "texture"]
 
 _FILES = {"smooth": ("House", "image_House256rgb.png"), "texture": ("Baboon", "image_Baboon512rgb.png")}
 _BUNDLED = {"smooth": "astronaut", "texture": "grass"}
+# Beside the two roles, where a folder has it.
+_BESIDE = ("Lena", "image_Lena512rgb.png")
 # Pixels in the middle of the crops: wall, roof and sky; the face; fur.
-_CENTRES = {"House": (92, 132), "astronaut": (120, 224), "Baboon": (384, 100), "grass": (256, 256)}
+_CENTRES = {"House": (92, 132), "astronaut": (120, 224), "Lena": (264, 264), "Baboon": (384, 100), "grass": (256, 256)}
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,16 @@ class Pictures:
         Raises:
           ValueError: a size beyond that of the original.
         """
-        name = _BUNDLED[role] if self.folder is None else _FILES[role][0]
+        return self._crop(_BUNDLED[role] if self.folder is None else _FILES[role][0], size, sigma, noise_seed)
+
+    def beside(self, size: int) -> tuple[Picture, ...]:
+        """Crops of further pictures: where a folder is given Lena, if it has her, and the bundled smooth one."""
+        if self.folder is None:
+            return ()
+        names = (_BESIDE[0],) if (self.folder / _BESIDE[1]).is_file() else ()
+        return tuple(self._crop(name, size) for name in (*names, _BUNDLED["smooth"]))
+
+    def _crop(self, name: str, size: int, sigma: float = 25 / 255, noise_seed: int = 0) -> Picture:
         digest = hashlib.sha256(_cropped(name, size, self.folder).tobytes()).hexdigest()[:16]
         return Picture(name, size, digest, sigma, noise_seed)
 
@@ -93,9 +104,9 @@ def _cropped(name: str, size: int, folder: Path | None) -> Image:
 
 
 def _original(name: str, folder: Path | None) -> np.ndarray[Any, np.dtype[np.float64]]:
-    if folder is not None:
-        file = next(file for known, file in _FILES.values() if known == name)
-        return as_image(read_photo(folder / file).image, dtype=np.float64)
+    files = dict((*_FILES.values(), _BESIDE))
+    if folder is not None and name in files:
+        return as_image(read_photo(folder / files[name]).image, dtype=np.float64)
     import skimage.data
 
     return as_image(getattr(skimage.data, name)(), dtype=np.float64)

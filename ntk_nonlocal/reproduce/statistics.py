@@ -81,6 +81,42 @@ def mean(values: ArrayLike, seed: int = 0) -> Interval:
     return _interval(float(sample.mean()), draws)
 
 
+def rank_correlations(x: ArrayLike, y: ArrayLike, seed: int = 0) -> list[Interval]:
+    """Spearman's rank correlations of quantities with another one, over subjects, of the means over repetitions.
+
+    Args:
+      x: shape (quantities, subjects, repetitions).
+      y: shape (subjects, repetitions).
+      seed: of the bootstrap, which draws subjects anew, and repetitions, the same for all of them.
+
+    Raises:
+      ValueError: shapes that do not fit, or fewer than three subjects.
+    """
+    first, second = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    if first.ndim != 3 or first.shape[1:] != second.shape or len(second) < 3:
+        raise ValueError(
+            "a rank correlation needs values (quantities, subjects, repetitions) and (subjects, repetitions) with at "
+            f"least three subjects, got shapes {first.shape} and {second.shape}"
+        )
+    subjects, repetitions = second.shape
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(subjects, size=(_RESAMPLES, subjects))
+    columns = rng.integers(repetitions, size=(_RESAMPLES, repetitions))
+
+    def ranks(values: Any, drawn: bool) -> Any:
+        means = values[rows[:, :, None], columns[:, None, :]].mean(axis=2) if drawn else values.mean(axis=1)[None]
+        pairs = means[:, :, None] - means[:, None, :]
+        found = (pairs > 0).sum(axis=2) + 0.5 * (pairs == 0).sum(axis=2)  # those who share a rank have its middle
+        found = found - found.mean(axis=1, keepdims=True)
+        length = np.linalg.norm(found, axis=1, keepdims=True)
+        return np.divide(found, length, out=np.zeros_like(found), where=length > 0)
+
+    def correlate(values: Any, drawn: bool) -> Any:
+        return (ranks(values, drawn) * ranks(second, drawn)).sum(axis=1)
+
+    return [_interval(correlate(values, False)[0], correlate(values, True)) for values in first]
+
+
 def _slope(x: np.ndarray[Any, Any], values: np.ndarray[Any, Any]) -> Any:
     centred = x - x.mean()
     return np.log(values) @ centred / (centred @ centred)

@@ -9,13 +9,14 @@ import pytest
 
 import ntk_nonlocal as nnl
 from ntk_nonlocal.linalg import alignment
-from ntk_nonlocal.reproduce.measures.adapted import _cosine
+from ntk_nonlocal.reproduce.measures.adapted import cosine
 from ntk_nonlocal.reproduce.measures.frozen import (
     RULES,
     Frozen,
     FrozenDescent,
     _exact_path,
     _layer_matrices,
+    _path,
     _same_residual,
     joint_kernel,
 )
@@ -83,6 +84,15 @@ def test_a_networks_own_clocks_are_the_constants_at_the_first_step():
         np.testing.assert_allclose(clock, kappa.reshape(()), rtol=1e-4)
 
 
+def test_columns_of_the_network_itself_give_its_own_path():
+    one, other = frozen(), frozen(7)
+    own, _ = one.descend("adam", 1e-3, 4)
+    np.testing.assert_array_equal(_path("columns", 4, "adam", 1e-3, one, one, []), own)
+    theirs = _path("columns", 4, "adam", 1e-3, one, other, [])
+    np.testing.assert_array_equal(theirs[0], own[0])
+    assert np.abs(theirs[4] - own[4]).max() > 1e-5
+
+
 @pytest.mark.slow
 def test_the_exact_theory_is_the_limit_of_a_networks_own():
     """Mean over draws of the layers' kernels of wide networks, the colours' mean; then one step of the theory."""
@@ -115,7 +125,7 @@ def test_alignment_from_common_probes_is_exact_for_a_basis():
     rng = np.random.default_rng(0)
     first, second = (m @ m.T for m in rng.normal(size=(2, 16, 16)).astype(np.float32))
     centre = np.eye(16) - 1 / 16
-    found, _ = _cosine(centre @ first @ centre, centre @ second @ centre)
+    found, _ = cosine(centre @ first @ centre, centre @ second @ centre)
     ops = [nnl.DenseOperator(matrix, (4, 4)) for matrix in (first, second)]
     np.testing.assert_allclose(found, alignment(*ops, centered=True).value, rtol=1e-5)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import ntk_nonlocal as nnl
 from ntk_nonlocal.reproduce import Pictures, Store, load, save, versions
 from ntk_nonlocal.reproduce.experiment import Results
 from ntk_nonlocal.reproduce.measures.limits import Following, KernelDistance, following, kernel_distance
@@ -248,6 +249,20 @@ def test_pictures_are_crops_at_full_resolution_known_by_their_pixels() -> None:
 def test_data_without_the_images_names_them(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"image_House256rgb\.png and no image_Baboon512rgb\.png"):
         Pictures(tmp_path)
+
+
+def test_beside_the_two_roles_there_are_lena_and_the_bundled_picture(tmp_path: Path) -> None:
+    assert Pictures().beside(8) == ()
+    rng = np.random.default_rng(0)
+    for file in ("House256rgb", "Baboon512rgb", "Lena512rgb"):
+        nnl.write_photo(tmp_path / f"image_{file}.png", rng.random((400, 400, 3)))
+    pictures = Pictures(tmp_path)
+    lena, astronaut = pictures.beside(8)
+    assert (lena.name, astronaut.name) == ("Lena", "astronaut")
+    np.testing.assert_array_equal(pictures.clean(astronaut), Pictures().clean(Pictures().picture("smooth", 8)))
+    assert pictures.clean(lena).shape == (8, 8, 3)
+    (tmp_path / "image_Lena512rgb.png").unlink()
+    assert [one.name for one in pictures.beside(8)] == ["astronaut"]
 
 
 def test_training_measures_what_the_network_does(tmp_path: Path) -> None:

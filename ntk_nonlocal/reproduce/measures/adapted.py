@@ -23,7 +23,7 @@ from .training import Training, network_input, trained
 FloatArray = np.ndarray[Any, Any]
 # In units of 1 / lambda_max; estimates are made for the last of them.
 _TIMES = np.geomspace(1.0, 1e6, 80)
-_RECORD_EVERY = 5  # steps between the PSNR among which the best is looked for
+RECORD_EVERY = 5  # steps between the PSNR among which the best is looked for
 
 
 @dataclass(frozen=True)
@@ -60,45 +60,45 @@ def split(settings: Split, workspace: Workspace) -> Arrays:
     network, last = run.network(), max(settings.at)
 
     def adam(steps: int) -> TrainingResult:
-        return trained(replace(run, steps=steps), workspace, _RECORD_EVERY)
+        return trained(replace(run, steps=steps), workspace, RECORD_EVERY)
 
     results = {step: adam(step) for step in settings.at}
     whole = results[last] if last == run.steps else adam(run.steps)
     initial, divisors = whole.initial_params, {step: preconditioner(found) for step, found in results.items()}
     frozen = train(
         linearize(network, initial), x, y, optimizer=run.optimizer, learning_rate=run.learning_rate,
-        steps=settings.linear_steps, params=initial, clean=clean, record_every=_RECORD_EVERY,
+        steps=settings.linear_steps, params=initial, clean=clean, record_every=RECORD_EVERY,
     )  # fmt: skip
     curves = [
-        _closed_form(joint_kernel(network, initial, x), y, clean, settings.max_products),
-        _closed_form(
+        closed_form(joint_kernel(network, initial, x), y, clean, settings.max_products),
+        closed_form(
             joint_kernel(network, initial, x), y, clean, settings.max_products, np.asarray(network.apply(initial, x))
         ),
-        _closed_form(joint_kernel(network, initial, x, divisors[last]), y, clean, settings.max_products),
-        _history(frozen),
+        closed_form(joint_kernel(network, initial, x, divisors[last]), y, clean, settings.max_products),
+        own_curve(frozen),
     ]
     for step, found in results.items():
         for divisor in (None, divisors[step]):
             kernel = joint_kernel(network, found.params, x, divisor)
-            curves.append(_closed_form(kernel, y, clean, settings.max_products))
-    curves.append(_history(whole))
+            curves.append(closed_form(kernel, y, clean, settings.max_products))
+    curves.append(own_curve(whole))
     quality = [np.asarray(curve["psnr"]) for curve in curves]
     return {
         "best": np.array([values.max() for values in quality]),
-        "blind": np.array([_stopped(curve, picture.sigma) for curve in curves]),
+        "blind": np.array([blind_psnr(curve, picture.sigma) for curve in curves]),
         "error": np.array([curve["error"] for curve in curves]),
         "rising": np.array([values.argmax() == len(values) - 1 for values in quality]),
     }
 
 
-def _history(result: TrainingResult) -> Mapping[str, Any]:
+def own_curve(result: TrainingResult) -> Mapping[str, Any]:
     """PSNR and mean square of the residual over a training, from its first step on."""
     history = result.history
     assert history.psnr is not None
     return {"psnr": history.psnr[1:], "square": 2 * history.loss[1:] / result.output.size, "error": 0.0}
 
 
-def _closed_form(
+def closed_form(
     kernel: LinearOperator, y: FloatArray, clean: FloatArray, max_products: int, start: FloatArray | None = None
 ) -> Mapping[str, Any]:
     """PSNR and mean square of the residual over gradient flow with a kernel of all colours."""
@@ -112,7 +112,7 @@ def _closed_form(
     }
 
 
-def _stopped(curve: Mapping[str, Any], sigma: float) -> float:
+def blind_psnr(curve: Mapping[str, Any], sigma: float) -> float:
     """The PSNR at the first time at which the residual is as large as the noise."""
     reached = np.flatnonzero(np.asarray(curve["square"]) <= sigma**2)
     return float(curve["psnr"][reached[0]]) if len(reached) else np.nan
@@ -178,15 +178,15 @@ def likeness(settings: Likeness, workspace: Workspace) -> Arrays:
         kernel = tangent_kernel(architecture, fed[name], layer_weights=weights, memory_plan="matrix")
         exact.append(product(kernel))
     ours = [product(kernel) for kernel in kernels]
-    pairs = [[_cosine(one, two) for two in exact] for one in ours]
+    pairs = [[cosine(one, two) for two in exact] for one in ours]
     return {
         "alignment": np.array([[pair[0] for pair in line] for line in pairs]),
         "standard_error": np.array([[pair[1] for pair in line] for line in pairs]),
-        "among": np.array([[_cosine(one, two)[0] for two in exact] for one in exact]),
+        "among": np.array([[cosine(one, two)[0] for two in exact] for one in exact]),
     }
 
 
-def _cosine(one: FloatArray, two: FloatArray) -> tuple[float, float]:
+def cosine(one: FloatArray, two: FloatArray) -> tuple[float, float]:
     """The cosine between two kernels from their products with the same probes, and its jackknife standard error."""
     sums = np.stack([(one * two).sum(axis=0), (one**2).sum(axis=0), (two**2).sum(axis=0)])
     total = sums.sum(axis=1)

@@ -5,6 +5,8 @@ The theory: one clock for every layer. With g_p = J_p . e the gradient of parame
 g_p), sum_p J_p u_p over the parameters of a layer is c K_l m, m the running mean of the residuals, if the J_p are many
 and Gaussian (Stein's lemma); c from the layer's mean square of gradients. That is the optimizer itself with ONE second
 moment for every layer, times a constant kappa = E|g| / sqrt(E g^2), sqrt(2 / pi) for Gaussian columns.
+What takes columns as they are, products of a backward and a forward field ("columns"): the optimizer itself on the
+columns of another draw of the weights. That assumes that they are many, and nothing of their distribution.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ RULES: dict[str, tuple[float, float, float, float]] = {
 }
 # In units of 1 / lambda_max.
 _TIMES = np.concatenate([[0.0], np.geomspace(1e-2, 1e5, 350)])
-THEORIES = ("gaussian", "layer", "offset", "clock", "exact")
+THEORIES = ("gaussian", "layer", "offset", "clock", "columns", "exact")
 
 
 @jax.tree_util.register_dataclass
@@ -175,12 +177,14 @@ class Frozen:
         *,
         groups: Groups = "element",
         constants: Params | Sequence[Params] | None = None,
+        start: Array | None = None,
     ) -> tuple[FloatArray, list[Params]]:
-        """Outputs (steps + 1, H, W, C), the first z(0), and every step's clocks; ``constants`` may differ by step."""
+        """Outputs (steps + 1, H, W, C), the first z(0) or ``start``, and every step's clocks; ``constants`` may differ
+        by step."""
         zeros = jax.tree.map(jnp.zeros_like, self.params)
-        state = (self.start, zeros, zeros, jnp.zeros(()))
+        state = (self.start if start is None else start, zeros, zeros, jnp.zeros(()))
         rule = jnp.asarray(RULES[optimizer], jnp.float32)
-        outputs, clocks = [np.asarray(self.start)], []
+        outputs, clocks = [np.asarray(state[0])], []
         ones = jax.tree.map(lambda leaf: jnp.ones((), leaf.dtype), self.params)
         for step in range(steps):
             own = constants[step] if isinstance(constants, Sequence) else constants
@@ -234,9 +238,11 @@ def frozen_descent(settings: FrozenDescent, workspace: Workspace) -> Arrays:
 
     Returns:
       "steps" (s,); for every optimizer, as OPTIMIZER.NAME: "null" (s,), its distance from the gradient flow of the same
-      residual; "nearest" (s,), from the nearest point of that flow; for every theory its distance at the same step,
-      and as THEORY_path that of its nearest point; "residual" (s,), |z - y| / |z(0) - y|; "psnr" (s,) and, of the null,
-      "null_psnr" (s,); "best_psnr" over the run and "null_best" over the flow down to the run's residual.
+      residual; "nearest" (s,), from the nearest point of that flow; "redrawn" (s,), between the flow of the same
+      residual and that of another network's Jacobian, what other weights do to gradient descent; for every theory its
+      distance at the same step, and as THEORY_path that of its nearest point; "residual" (s,), |z - y| / |z(0) - y|;
+      "psnr" (s,) and, of the null, "null_psnr" (s,); "best_psnr" over the run and "null_best" over the flow down to
+      the run's residual.
       "flow_error", the flow's estimated relative error as far as it was needed.
     """
     picture, pictures = settings.picture, workspace.pictures
@@ -251,7 +257,8 @@ def frozen_descent(settings: FrozenDescent, workspace: Workspace) -> Arrays:
         for seed in (settings.seed, settings.other_seed)
     )
     flow, errors = _flow(one)
-    residuals = _norms(flow - y)
+    again, _ = _flow(other, one.start)
+    residuals, others = _norms(flow - y), _norms(again - y)
     kept = np.unique(np.geomspace(1, settings.steps, 9).round().astype(int))
     found: Arrays = {"steps": kept}
     kernels = _layer_matrices(settings, one) if "exact" in settings.theories else []
@@ -263,6 +270,7 @@ def frozen_descent(settings: FrozenDescent, workspace: Workspace) -> Arrays:
         reached = flow[residuals >= 0.999 * wanted.min()]
         mine = {
             "null": _norms(own[kept] - at) / moved,
+            "redrawn": _norms(_same_residual(again, others, wanted[kept]) - at) / moved,
             "nearest": np.array([_norms(flow - own[t]).min() for t in kept]) / moved,
             "residual": wanted[kept] / wanted[0],
             "flow_error": errors[: len(reached)].max(),
@@ -285,6 +293,8 @@ def _path(
     """What a theory says of the optimizer on ``one``, its constants taken from ``other``, (steps + 1, H, W, C)."""
     if theory == "exact":
         return _exact_path(optimizer, rate, steps, other, np.asarray(one.start), kernels)
+    if theory == "columns":
+        return other.descend(optimizer, rate, steps, start=one.start)[0]
     constants: Params | Sequence[Params] = other.constants("offset" if theory == "offset" else "layer")
     if theory == "gaussian":
         constants = jax.tree.map(lambda leaf: jnp.full_like(leaf, np.sqrt(2 / np.pi)), constants)
@@ -294,10 +304,13 @@ def _path(
     return one.descend(optimizer, rate, steps, groups=groups, constants=constants)[0]
 
 
-def _flow(frozen: Frozen) -> tuple[FloatArray, FloatArray]:
-    """Gradient flow of the frozen Jacobian from z(0), at times on a fine grid, and its estimated relative errors."""
+def _flow(frozen: Frozen, start: Array | None = None) -> tuple[FloatArray, FloatArray]:
+    """Gradient flow of the frozen Jacobian from z(0) or ``start``, at times on a fine grid, and its estimated relative
+    errors."""
     kernel = joint_kernel(frozen.network, frozen.params, np.asarray(frozen.x))
-    flow, path = joint_flow(kernel, np.asarray(frozen.y), _TIMES, 400, np.asarray(frozen.start))
+    flow, path = joint_flow(
+        kernel, np.asarray(frozen.y), _TIMES, 400, np.asarray(frozen.start if start is None else start)
+    )
     return flow, np.asarray(path.error(flow_filter(_TIMES)))
 
 
