@@ -123,8 +123,9 @@ def features(settings: Features, workspace: Workspace) -> Arrays:
     """What a training does to the features (the paper's figure 5).
 
     Returns:
-      "before" and "after" (H, W, 3), the first three in half precision, for figures; "share_before" and "share_after"
-      (k,), the share of the clean picture's energy beside its mean in the first 1..k of them; "psnr" of the output.
+      of seed 0 "before" and "after" (H, W, 3), the first three in half precision, for figures; "share_before" and
+      "share_after" (k,), the share of the clean picture's energy beside its mean in the first 1..k of them; "psnr" of
+      the output.
     """
     result = trained(settings.training, workspace)
     network, x = settings.training.network(), network_input(settings.training, workspace.pictures)
@@ -132,7 +133,8 @@ def features(settings: Features, workspace: Workspace) -> Arrays:
     arrays: Arrays = {"psnr": np.asarray(result.history.psnr)[-1]}
     for when, params in (("before", result.initial_params), ("after", result.params)):
         found = leading_eigenvectors(network.pre_activations(params, x), settings.vectors)
-        arrays[when] = found.vectors[:, :, :3].astype(np.float16)
+        if settings.training.seed == 0:
+            arrays[when] = found.vectors[:, :, :3].astype(np.float16)
         arrays[f"share_{when}"] = energy_shares(clean, found.vectors, remove_mean=True)
     return arrays
 
