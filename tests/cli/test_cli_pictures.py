@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from ntk_nonlocal.cli import main
 from ntk_nonlocal.images import add_noise, example_image, psnr, read_photo
@@ -79,6 +80,20 @@ def test_floating_point_with_gaps(tmp_path: Path, capsys: Any) -> None:
     assert call(source, "-o", target, "--fast", "--sigma", 20, "--fill") == 0
     found = tifffile.imread(target)
     assert np.isfinite(found).all() and np.abs(found[10:12, 10:12] / 1000 + 0.3 - grey()[10:12, 10:12]).max() < 0.3
+
+
+@pytest.mark.parametrize("sure", [True, False])
+def test_noise_coarser_than_pixels_is_said(sure: bool, tmp_path: Path, capsys: Any) -> None:
+    size, level, width = (96, 20, 0.7) if sure else (80, 15, 0.6)
+    field = np.random.default_rng(0).normal(size=(size, size, 3))
+    field = gaussian_filter(field, (width, width, 0), mode="wrap")
+    clean = example_image(256)[64 - size // 2 :, 112 - size // 2 :][:size, :size]
+    dirty = (clean + level / 255 * field / field.std()).astype(np.float32)
+    tifffile.imwrite(tmp_path / "in.tif", dirty, photometric="rgb")
+    assert call(tmp_path / "in.tif", "-o", tmp_path / "out.tif", "--method", "tv") == 0
+    said = capsys.readouterr()
+    assert ("(estimated, coarser than pixels)" in said.out) == sure
+    assert ("where you see noise that is left, coarser than pixels" in said.err) != sure
 
 
 def test_a_mask_in_a_file(tmp_path: Path, capsys: Any) -> None:
