@@ -346,7 +346,7 @@ def _in_tiles(
     counts = Counter(step for step, _ in chosen)
     extra = {"tile": tiles.size, "steps_of_tiles": dict(sorted(counts.items()))}
     risk = float(np.ldexp(np.mean([risk for _, risk in chosen]), 2 * exponent))
-    return np.ldexp(found, exponent), counts.most_common(1)[0][0], risk, extra
+    return np.ldexp(found.astype(image.dtype), exponent), counts.most_common(1)[0][0], risk, extra
 
 
 def _check_noise(noise: object, sigma: object) -> None:

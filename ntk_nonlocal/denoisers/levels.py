@@ -50,10 +50,15 @@ class Levels:
         """The one number, for methods that know no other.
 
         Raises:
-          ValueError: the noise is not even.
+          ValueError: the noise is not even, or not everywhere.
         """
+        if self.deviation is not None and not self.deviation.all():
+            raise ValueError(
+                "pixels without a value (NaN, nodata, or what a mask leaves out) are for method 'ntk'; take it, or "
+                "fill them first"
+            )
         if self.deviation is not None:
-            raise ValueError("noise maps and masks are for method 'ntk'; give one sigma, or one for each channel")
+            raise ValueError("noise maps are for method 'ntk'; give one sigma, or one for each channel")
         return self.level
 
 

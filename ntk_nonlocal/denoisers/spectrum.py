@@ -24,8 +24,9 @@ from .mixing import channel_transform
 Values = NDArray[np.float64]
 
 _BLOCK = 8
-_MOST_BLOCKS = 12_000
+_MOST_BLOCKS = 30_000
 _FEWEST_BLOCKS = 1_000
+_FEWEST_PIXELS = 128 * 128  # smaller parts of fur, grass or tissue are as even as noise
 _CLIPPED_SHARE = 0.05  # of a block's values, at the ends of the range
 _QUIET = (0.0, 0.1)  # shares of the blocks, quietest first
 _QUIETEST, _NEXT = (0.0, 0.05), (0.1, 0.15)
@@ -37,10 +38,11 @@ _LOW, _FITTED = _RADIUS < 2.5, (_RADIUS >= 2) & (_RADIUS < 4.5)
 _MIDDLE, _HIGH = (_RADIUS >= 2.5) & (_RADIUS < 4.5), _RADIUS >= 6
 
 # Standard deviations of the middle over the high frequencies: up to 1.2 in white noise of 10/255 and more.
-_COARSER = 1.35
+_COARSER = 1.45
 _MUCH_COARSER = 1.7
-# By how much the next blocks may hold more than the quietest, in units of the noise's share of the picture's range.
-_SURE, _MAYBE = 2.5, 4.0
+# By how much the next blocks may hold more than the quietest: in units of the noise's share of the picture's range, and
+# at most.
+_SURE, _MAYBE = (2.5, 0.08), (4.0, 0.2)
 _NO_NOISE, _LEAST = 0.05, 0.5  # of the noisiest plane's level: what is no plane; what any plane is taken to have
 
 
@@ -82,7 +84,11 @@ def coarse_noise(image: NDArray[Any]) -> Coarse | None:
     None where it is white, where there is none, and where there are too few pixels to tell.
     """
     channels = image.shape[2]
-    if min(image.shape[:2]) < _BLOCK or not np.isfinite(image).any(axis=(0, 1)).all():
+    if (
+        image.shape[0] * image.shape[1] < _FEWEST_PIXELS
+        or min(image.shape[:2]) < _BLOCK
+        or not np.isfinite(image).any(axis=(0, 1)).all()
+    ):
         return None
     planes = np.moveaxis(image @ channel_transform(channels).T, 2, 0)
     usable = _usable(image)
@@ -97,8 +103,8 @@ def coarse_noise(image: NDArray[Any]) -> Coarse | None:
     share = middle / max(float(top - low), middle)
     quietest, following = (_spectrum(brightness, part, 2)[_MIDDLE].mean() for part in (_QUIETEST, _NEXT))
     rise = float(np.sqrt(following / quietest)) - 1 if quietest > 0 else np.inf
-    sure = rise < _SURE * share
-    if not sure and (rise > _MAYBE * share or middle < _MUCH_COARSER * high):
+    sure, maybe = (rise < min(by_share * share, most) for by_share, most in (_SURE, _MAYBE))
+    if not sure and not (maybe and middle > _MUCH_COARSER * high):
         return None
     colours = (_powers(plane, usable) for plane in planes[1:])
     spectra = [quiet, *(_spectrum(powers, _QUIET) for powers in colours)]

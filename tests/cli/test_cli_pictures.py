@@ -16,7 +16,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from ntk_nonlocal.cli import main
-from ntk_nonlocal.images import add_noise, example_image, psnr, read_photo
+from ntk_nonlocal.images import add_noise, crop, example_image, psnr, read_photo
 
 SIGMA = 20 / 255
 
@@ -84,12 +84,15 @@ def test_floating_point_with_gaps(tmp_path: Path, capsys: Any) -> None:
 
 @pytest.mark.parametrize("sure", [True, False])
 def test_noise_coarser_than_pixels_is_said(sure: bool, tmp_path: Path, capsys: Any) -> None:
-    size, level, width = (96, 20, 0.7) if sure else (80, 15, 0.6)
-    field = np.random.default_rng(0).normal(size=(size, size, 3))
-    field = gaussian_filter(field, (width, width, 0), mode="wrap")
-    clean = example_image(256)[64 - size // 2 :, 112 - size // 2 :][:size, :size]
-    dirty = (clean + level / 255 * field / field.std()).astype(np.float32)
-    tifffile.imwrite(tmp_path / "in.tif", dirty, photometric="rgb")
+    clean = crop(example_image(256), 128 if sure else 160, center=(64, 112))
+    if sure:
+        field = gaussian_filter(np.random.default_rng(0).normal(size=clean.shape), (0.7, 0.7, 0))
+        dirty = clean + SIGMA * field / field.std()
+    else:
+        pixels = np.rint(255 * np.clip(add_noise(clean, 25 / 255), 0, 1)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "in.jpg", quality=50)
+        dirty = np.asarray(Image.open(tmp_path / "in.jpg")) / 255
+    tifffile.imwrite(tmp_path / "in.tif", dirty.astype(np.float32), photometric="rgb")
     assert call(tmp_path / "in.tif", "-o", tmp_path / "out.tif", "--method", "tv") == 0
     said = capsys.readouterr()
     assert ("(estimated, coarser than pixels)" in said.out) == sure

@@ -26,7 +26,7 @@ def part(side: int) -> Image:
 
 
 def enlarged(image: Image) -> Image:
-    return np.asarray(resize(image, (96, 96, image.shape[2]), order=1))
+    return np.asarray(resize(image, (128, 128, image.shape[2]), order=1))
 
 
 def demosaiced(image: Image) -> Image:
@@ -51,8 +51,8 @@ def smooth_noise(shape: tuple[int, ...], width: float, seed: int = 0) -> Image:
 
 # how it comes about, the size of the part, and the least gain in dB over what is taken for white
 KINDS: dict[str, tuple[Callable[[Image], Image], int, float]] = {
-    "enlarged": (enlarged, 64, 5),
-    "demosaiced": (demosaiced, 96, 3),
+    "enlarged": (enlarged, 85, 5),
+    "demosaiced": (demosaiced, 128, 3),
 }
 
 
@@ -72,7 +72,7 @@ def test_noise_coarser_than_pixels_is_found_and_removed(kind: str) -> None:
 
 
 def test_noise_behind_strong_jpeg_compression() -> None:
-    clean = part(64)
+    clean = 0.2 + 0.6 * part(128)
     noisy = compressed(add_noise(clean, SIGMA))
     result = denoise(noisy, fast=True)
     assert result.settings["correlation"] > 0.2
@@ -100,9 +100,9 @@ def test_white_spectra_change_nothing() -> None:
 
 def test_the_risk_knows_the_spectrum() -> None:
     """Stein's risk is the error if the probes have the noise's spectrum, and far too low if they are white."""
-    clean = np.moveaxis(part(96), 2, 0)
-    noise = SIGMA * np.moveaxis(smooth_noise((96, 96, 3), 0.7), 2, 0)
-    known = coarse_noise(np.moveaxis(noise, 0, 2) + np.linspace(0, 1, 96)[:, None, None])
+    clean = np.moveaxis(part(128), 2, 0)
+    noise = SIGMA * np.moveaxis(smooth_noise((128, 128, 3), 0.7), 2, 0)
+    known = coarse_noise(np.moveaxis(noise, 0, 2) + np.linspace(0, 1, 128)[:, None, None])
     assert known is not None
     noisy = (clean + noise).astype(np.float32)
     told, untold = (closed_form(noisy, SIGMA, FAST, spectra=given) for given in (known.spectra, None))
@@ -115,7 +115,7 @@ def test_the_risk_knows_the_spectrum() -> None:
 @pytest.mark.parametrize("level", [0, 2, 10, 25, 60])
 @pytest.mark.parametrize("grey", [False, True])
 def test_white_noise_and_clean_pictures_are_not_taken_for_it(level: int, grey: bool) -> None:
-    for side in (64, 128):
+    for side in (128, 160):
         clean = part(side)[:, :, : 1 if grey else 3]
         noisy = add_noise(clean, level / 255) if level else clean
         assert coarse_noise(noisy) is None
@@ -125,18 +125,18 @@ def test_texture_is_not_taken_for_it() -> None:
     """The same spectrum, of a strength that differs from place to place; and clean pictures that were enlarged."""
     strength, shading = np.geomspace(0.01, 0.1, 128)[:, None, None], np.linspace(0, 1, 128)[None, :, None]
     assert coarse_noise(shading + strength * smooth_noise((128, 128, 1), 0.8)) is None
-    assert coarse_noise(enlarged(part(64))) is None
-    assert coarse_noise(compressed(part(96))) is None
+    assert coarse_noise(enlarged(part(85))) is None
+    assert coarse_noise(compressed(part(128))) is None
 
 
-@pytest.mark.parametrize("image", [np.zeros((7, 99, 1)), np.zeros((99, 99, 3)), np.full((99, 99, 1), np.nan)])
+@pytest.mark.parametrize("image", [np.zeros((7, 9999, 1)), np.zeros((150, 150, 3)), np.full((150, 150, 1), np.nan)])
 def test_nothing_is_found_where_there_is_nothing(image: Image) -> None:
     assert coarse_noise(image) is None
 
 
 def test_grey_stored_as_rgb_gains_what_grey_gains() -> None:
-    clean = enlarged(part(64)[:, :, :1])
-    noisy = enlarged(add_noise(part(64)[:, :, :1], SIGMA))
+    clean = enlarged(part(85)[:, :, :1])
+    noisy = enlarged(add_noise(part(85)[:, :, :1], SIGMA))
     grey, copies = denoise(noisy, fast=True), denoise(noisy.repeat(3, axis=2), fast=True)
     assert grey.sigma == pytest.approx(copies.sigma, rel=1e-6)
     assert psnr(grey.image, clean) > psnr(noisy, clean) + 3
@@ -144,8 +144,8 @@ def test_grey_stored_as_rgb_gains_what_grey_gains() -> None:
 
 
 def test_what_a_mask_leaves_out_does_not_count() -> None:
-    clean, noisy = enlarged(part(64)), enlarged(add_noise(part(64), SIGMA))
-    mask = np.ones((96, 96), bool)
+    clean, noisy = enlarged(part(85)), enlarged(add_noise(part(85), SIGMA))
+    mask = np.ones((128, 128), bool)
     mask[30:45, 50:70] = False
     noisy[~mask] = np.nan
     result = denoise(noisy, mask=mask, fast=True)
@@ -154,8 +154,8 @@ def test_what_a_mask_leaves_out_does_not_count() -> None:
 
 
 def test_where_it_is_not_sure_a_level_is_told_that_removes_it() -> None:
-    clean = part(80)
-    noisy = clean + 15 / 255 * smooth_noise(clean.shape, 0.6)
+    clean = part(160)
+    noisy = compressed(add_noise(clean, SIGMA))
     blind = denoise(noisy, fast=True)
     level = blind.settings["coarse_sigma"]
     assert f"where you see coarser noise, give sigma, such as {255 * level:.0f}/255" in repr(blind)

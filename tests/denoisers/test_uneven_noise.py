@@ -128,9 +128,11 @@ def test_other_methods_know_levels_by_channel_and_refuse_maps(method: Any, clean
     noisy = clean + levels * noise
     found, blue = denoise(noisy, levels, method).image, clean[:, :, 2]
     assert psnr(found[:, :, 2], blue) > psnr(noisy[:, :, 2], blue) + 4
-    with pytest.raises(ValueError, match="noise maps and masks are for method 'ntk'"):
+    with pytest.raises(ValueError, match="noise maps are for method 'ntk'; give one sigma"):
         denoise(noisy, np.full((SIDE, SIDE), 0.1), method)
-    with pytest.raises(ValueError, match="noise maps and masks are for method 'ntk'"):
+    with pytest.raises(
+        ValueError, match=r"pixels without a value .* are for method 'ntk'; take it, or fill them first"
+    ):
         denoise(noisy, 0.1, method, mask=np.arange(SIDE * SIDE).reshape(SIDE, SIDE) > 3)
 
 
