@@ -84,7 +84,10 @@ def denoise_slices(
         results.append(_without_image(result))
     assert target is not None
     images = target if target.ndim == 4 else target[:, :, :, None]
-    levels = np.array([result.sigma for result in results])
+    known = [result.sigma for result in results]
+    if len({np.shape(sigma) for sigma in known}) > 1:  # some slices were estimated by channel
+        known = [np.broadcast_to(sigma, images.shape[-1]) for sigma in known]
+    levels = np.array(known)
     steps = Counter(result.step for result in results)
     risks = [result.risk for result in results if result.risk is not None]
     first = results[0]
