@@ -42,6 +42,24 @@ def jpeg(clean: Picture, sigma: float, quality: int) -> Picture:
     return np.asarray(Image.open(file), np.float64) / 255
 
 
+def enlarged(clean: Picture) -> Picture:
+    """By 1.5, bilinear."""
+    from skimage.transform import resize
+
+    height, width, channels = clean.shape
+    return np.asarray(resize(clean, (3 * height // 2, 3 * width // 2, channels), order=1))
+
+
+def demosaiced(clean: Picture) -> Picture:
+    """What a Bayer pattern sees, bilinear."""
+    from scipy.ndimage import convolve
+
+    rows, columns = np.indices(clean.shape[:2]) % 2
+    seen = np.stack([(rows == 0) & (columns == 0), rows != columns, (rows == 1) & (columns == 1)], axis=2)
+    tent = np.outer([1, 2, 1], [1, 2, 1])[:, :, None] / 4
+    return np.asarray(convolve(clean * seen, tent) / convolve(seen.astype(float), tent))
+
+
 def saturated(clean: Picture) -> tuple[Picture, Picture]:
     """Overexposed by a half and clipped, the noise too."""
     bright = np.clip(1.5 * clean, 0, 1)
@@ -79,6 +97,10 @@ KINDS: dict[str, tuple[Any, int | None]] = {
     "JPEG 90, no noise": (lambda clean: (clean, jpeg(clean, 0, 90)), None),
     "sigma 10, then JPEG 90": (lambda clean: (clean, jpeg(clean, 10, 90)), 10),
     "sigma 10, then JPEG 75": (lambda clean: (clean, jpeg(clean, 10, 75)), 10),
+    "sigma 25, then JPEG 50": (lambda clean: (clean, jpeg(clean, 25, 50)), 25),
+    "sigma 25, then demosaiced": (lambda clean: (demosaiced(clean), demosaiced(white(clean, 25))), 25),
+    "sigma 25, then enlarged": (lambda clean: (enlarged(clean), enlarged(white(clean, 25))), 25),
+    "enlarged, no noise": (lambda clean: (enlarged(clean), enlarged(clean)), None),
 }
 
 

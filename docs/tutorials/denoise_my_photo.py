@@ -27,9 +27,9 @@ nnl.write_photo("photo.png", nnl.add_noise(clean, sigma=20 / 255))
 photo = nnl.read_photo("photo.png")
 print(photo)
 
-# How noisy is it? Nobody has to know: `denoise` asks `estimate_sigma`. Noise that is not white (after strong JPEG
-# compression, resizing or demosaicing) reads too low; [what is approximate](../approximate.md) has the list. Then give
-# `sigma` yourself.
+# How noisy is it? Nobody has to know: `denoise` asks `estimate_sigma`, and looks for noise that is not white (after
+# strong JPEG compression, resizing or demosaicing) by itself; [what is approximate](../approximate.md) lists what reads
+# wrong. Then give `sigma` yourself.
 
 print(f"estimated noise: {255 * nnl.estimate_sigma(photo.image):.1f} of 255")
 

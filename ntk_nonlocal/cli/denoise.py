@@ -220,7 +220,8 @@ def _tell(photo: Photo, target: Path, results: list[Denoised], seconds: float, a
             text = json.dumps(facts)
         print(text, flush=True)
     elif not args.quiet:
-        how = "given" if first.settings["sigma_given"] else "estimated"
+        coarse = any("correlation" in result.settings for result in results)
+        how = "given" if first.settings["sigma_given"] else "estimated" + ", coarser than pixels" * coarse
         sigma = first.told_sigma() if len(results) == 1 else f"{255 * min(levels):.1f} to {255 * max(levels):.1f}"
         unit = "" if photo.white in (255, 65535) else f" of 255, {_in_file(levels, photo.white)} in the file's numbers"
         pages = f"{len(results)} pages, " if len(results) > 1 else ""
@@ -229,12 +230,12 @@ def _tell(photo: Photo, target: Path, results: list[Denoised], seconds: float, a
         print(parsing.one_line(line), flush=True)
     if args.quiet:
         return
-    if "coarse_sigma" in first.settings:
-        coarse = 255 * first.settings["coarse_sigma"]
+    doubts = [result.settings["coarse_sigma"] for result in results if "coarse_sigma" in result.settings]
+    if doubts:
         print(
             parsing.one_line(f"{target}: not all of what is there is white noise; where you see noise that is left,")
             + " coarser than pixels, as JPEG compression, demosaicing and resizing leave it, give --sigma, such as "
-            + f"{coarse:.0f}",
+            + f"{255 * max(doubts):.0f}",
             file=sys.stderr,
         )
     elif not first.settings["sigma_given"] and 255 * max(levels) < 1:

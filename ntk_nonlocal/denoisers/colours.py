@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .mixing import channel_transform
+from .spectrum import Coarse
 
 Small = NDArray[np.float64]
 
@@ -64,6 +65,13 @@ class Colours:
         place = np.eye(len(levels))[noisy]
         scale = level / levels[noisy]
         return cls(scale[:, None] * place, place.T / scale, level, False, tuple(range(len(levels))))
+
+    @classmethod
+    def coarse(cls, image: NDArray[Any], noise: Coarse) -> Colours:
+        """Opponent colours of an image (H, W, C), each by the level of its noise; those without noise are none."""
+        noisy, levels = noise.planes
+        place, scale = channel_transform(image.shape[2])[noisy], (noise.level / levels)[:, None]
+        return cls(scale * place, (place / scale).T, noise.level, False, _copies(image))
 
     @property
     def shares(self) -> Small:

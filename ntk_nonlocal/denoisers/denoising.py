@@ -113,8 +113,10 @@ def denoise(
       sigma: standard deviation of white Gaussian noise in the units of the image, which for integers are those of
         [0, 1]: a number, or an array of shape (C,) by channel, (H, W) by pixel ("ntk") or (H, W, C). Estimated where it
         is None, one number, or by channel where channels differ (:func:`ntk_nonlocal.images.estimate_sigma` says when
-        that fails). Zero gives the image back, and so does, with a warning, less than 1e-5 of the largest value. One
-        number is the noise of the noisiest channel where channels share theirs (a grey picture stored as RGB).
+        that fails). Noise found coarser than pixels, as JPEG compression, demosaicing and resizing leave it, is not
+        taken for white then: "ntk" uses its spectrum, estimated too. Zero gives the image back, and so does, with a
+        warning, less than 1e-5 of the largest value. One number is the noise of the noisiest channel where channels
+        share theirs (a grey picture stored as RGB).
       mask: shape (H, W) or (H, W, C), True where there is a value ("ntk"). What is not there, NaN for instance, takes
         no part in estimates, kernels and averages, and comes back as it was.
       fill: give estimates for pixels that the mask leaves out.
@@ -181,7 +183,10 @@ def _picture(
     if isinstance(noise, str) and noise == "gaussian":
         levels = levels_of(image, sigma, valid)
         settings |= {"sigma_given": sigma is not None, "sigma": levels.sigma}
-        settings |= {} if levels.coarse is None else {"coarse_sigma": levels.coarse}
+        if levels.coarse is not None and levels.coarse.sure:
+            settings["correlation"] = levels.coarse.correlation
+        elif levels.coarse is not None:
+            settings["coarse_sigma"] = levels.coarse.level
         found, known = _gaussian(image, levels, valid, options, report), levels.sigma
     else:
         unit = float(np.iinfo(np.asarray(noisy).dtype).max) if np.asarray(noisy).dtype.kind == "u" else 1.0
@@ -233,7 +238,11 @@ def _gaussian(
         return _Found(image.copy(), 0, 0.0, "", {})
     if options.method != "ntk":
         levels.evenly()
-    if valid is not None and valid.shape[2] > 1 and (valid != valid[:, :, :1]).any():
+    spectra = None
+    if levels.coarse is not None and levels.coarse.sure:
+        colours = Colours.coarse(image, levels.coarse)
+        spectra = levels.coarse.spectra[levels.coarse.planes[0]]
+    elif valid is not None and valid.shape[2] > 1 and (valid != valid[:, :, :1]).any():
         colours = Colours.apart(levels.channels)
     else:
         seen = image if valid is None else np.where(valid, image, np.nan)
@@ -244,7 +253,7 @@ def _gaussian(
         deviation = levels.deviation
         if deviation is not None and deviation.shape[2] > 1:
             deviation = colours.deviation(deviation, levels.channels)
-        found, step, risk, more = _in_tiles(image, colours, deviation, setting, options.seed, report)
+        found, step, risk, more = _in_tiles(image, colours, deviation, spectra, setting, options.seed, report)
         settings = {"fast": options.fast, **asdict(setting), **more, **extra}
         return _Found(found, step, risk, setting.describe(), settings)
     planes = image if colours.plain else np.moveaxis(colours.planes(image), 0, 2)
@@ -294,6 +303,7 @@ def _in_tiles(
     image: NDArray[Any],
     colours: Colours,
     deviation: NDArray[np.float32] | None,
+    spectra: NDArray[np.float64] | None,
     setting: Setting,
     seed: int,
     report: Callable[[float], None],
@@ -322,8 +332,9 @@ def _in_tiles(
                 return here
             share = float(np.square(local[local > 0]).mean())
         result = closed_form(
-            colours.planes(here), colours.sigma, setting, shares=colours.shares, deviation=local, seed=seed, tick=tick
-        )
+            colours.planes(here), colours.sigma, setting, shares=colours.shares, deviation=local, spectra=spectra,
+            seed=seed, tick=tick,
+        )  # fmt: skip
         best = result.best
         if result.risks[best] >= noise * share:  # no better than the noisy image itself
             chosen.append((0, noise * share))
@@ -335,7 +346,7 @@ def _in_tiles(
     counts = Counter(step for step, _ in chosen)
     extra = {"tile": tiles.size, "steps_of_tiles": dict(sorted(counts.items()))}
     risk = float(np.ldexp(np.mean([risk for _, risk in chosen]), 2 * exponent))
-    return np.ldexp(found, exponent), counts.most_common(1)[0][0], risk, extra
+    return np.ldexp(found.astype(image.dtype), exponent), counts.most_common(1)[0][0], risk, extra
 
 
 def _check_noise(noise: object, sigma: object) -> None:

@@ -12,15 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from ntk_nonlocal.images import check_sigma, estimate_sigma
 
 from .colours import quiet_covariance, share_noise
+from .spectrum import Coarse, coarse_noise
 
 Sigma = float | NDArray[np.float64]
 
 _LEAST_DEVIATION = 1e-3  # of a map, in units of its root mean square: what is told to be exact
 _OTHER_LEVEL = 1.5  # channels whose quiet parts differ by this factor are estimated one by one
-# Noise may be coarser than pixels where the second octave of the brightness holds this many times as much as the first,
-# and this share of the picture's range; most clean photographs hold less of either in their quiet parts.
-_COARSER = 2.0
-_COARSE_SHARE = 0.045
 _ONE_SOURCE = 0.1  # of the noise's variance: less than this in a direction, content included, is no channel of its own
 
 
@@ -34,7 +31,7 @@ class Levels:
       deviation: the noise in units of it, shape (H, W, 1) or (H, W, C), zero where there is no value; None: even.
       by_channel: whether channels were told apart.
       given: whether it was given.
-      coarse: the level at which noise that is coarser than pixels may stand, which an estimate does not see, or None.
+      coarse: what is known of noise that is coarser than pixels, if an image shows such noise or may do so, or None.
     """
 
     sigma: Sigma
@@ -42,7 +39,7 @@ class Levels:
     deviation: NDArray[np.float32] | None
     by_channel: bool
     given: bool
-    coarse: float | None = None
+    coarse: Coarse | None = None
 
     @property
     def level(self) -> float:
@@ -53,10 +50,15 @@ class Levels:
         """The one number, for methods that know no other.
 
         Raises:
-          ValueError: the noise is not even.
+          ValueError: the noise is not even, or not everywhere.
         """
+        if self.deviation is not None and not self.deviation.all():
+            raise ValueError(
+                "pixels without a value (NaN, nodata, or what a mask leaves out) are for method 'ntk'; take it, or "
+                "fill them first"
+            )
         if self.deviation is not None:
-            raise ValueError("noise maps and masks are for method 'ntk'; give one sigma, or one for each channel")
+            raise ValueError("noise maps are for method 'ntk'; give one sigma, or one for each channel")
         return self.level
 
 
@@ -117,37 +119,18 @@ def _checked(sigma: ArrayLike, image: NDArray[Any]) -> Sigma:
     return array
 
 
-def estimated_levels(image: NDArray[Any], mask: NDArray[np.bool_] | None) -> tuple[Sigma, float | None]:
-    """The noise of an image: one number, or shape (C,) where its channels differ; and the level of coarser noise.
+def estimated_levels(image: NDArray[Any], mask: NDArray[np.bool_] | None) -> tuple[Sigma, Coarse | None]:
+    """The noise of an image: one number, or shape (C,) where its channels differ; and what is known of coarser noise.
 
-    The latter is not None where there may be noise that single pixels do not show: behind JPEG compression, demosaicing
-    or resizing. The same is true of a clean picture full of detail that was enlarged, so that it is not acted on.
+    The latter is not None behind JPEG compression, demosaicing or resizing: noise that single pixels do not show. Where
+    it is sure, the number is its level.
     """
-    white = _white_levels(image, mask)
-    coarse = _coarse_level(image if mask is None else np.where(mask, image, np.nan))
-    return white, coarse if coarse is not None and coarse > _OTHER_LEVEL * root_mean_square(white) else None
-
-
-def _coarse_level(image: NDArray[Any]) -> float | None:
-    """The noise of the second octave of an image's brightness, where it is much more than that of the first."""
-    channels = image.shape[2]
-    brightness = image.mean(axis=2, keepdims=True)
-    fine, coarse = (quiet_covariance(brightness, octave) for octave in (0, 1))
-    if fine is None or coarse is None:
-        return None
-    low, high = np.nanquantile(brightness, (0.01, 0.99))
-    level = float(np.sqrt(coarse[0, 0]))
-    if coarse[0, 0] < _COARSER**2 * fine[0, 0]:
-        return None
-    level *= float(np.sqrt(channels)) if not _one_source(image) else 1.0
-    return level if level > _COARSE_SHARE * (high - low) else None
-
-
-def _one_source(image: NDArray[Any]) -> bool:
-    """Whether all channels that are not constant are the same up to a tenth of their contrast."""
-    pixels = image[np.isfinite(image).all(axis=2)].astype(np.float64)
-    values = np.linalg.eigvalsh(np.atleast_2d(np.cov(pixels.T)))
-    return bool(values[:-1].sum() < 1e-3 * values[-1])
+    if mask is not None and mask.shape[2] > 1:
+        return _white_levels(image, mask), None
+    coarse = coarse_noise(image if mask is None else np.where(mask, image, np.nan))
+    if coarse is not None and coarse.sure:
+        return coarse.level, coarse
+    return _white_levels(image, mask), coarse
 
 
 def _white_levels(image: NDArray[Any], mask: NDArray[np.bool_] | None) -> Sigma:

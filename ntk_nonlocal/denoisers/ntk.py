@@ -14,6 +14,9 @@ What method "ntk" of ``denoise`` stands for. In every pass,
 Where the noise is not equally strong everywhere, patches are compared in its units (``affinity.py``), the loss is
 weighted by its inverse variance, which is zero at missing pixels, and the probes and Stein's risk have its local level.
 
+Where neighbouring pixels share noise, Stein's risk holds the trace of the noise's covariance with the derivatives of
+the estimate, and so it does of probes that have the same covariance: they are given the noise's spectrum.
+
 Feeding the estimate back is the closed-form counterpart of the feature learning that Adam does.
 """
 
@@ -33,6 +36,7 @@ from ntk_nonlocal.linalg import probe_generator
 
 from .levels import filled
 from .mixing import Normal, Small, bands
+from .spectrum import coloured
 from .tiles import Tiles
 
 Planes = NDArray[np.float32]
@@ -153,6 +157,7 @@ def closed_form(
     *,
     shares: Small | None = None,
     deviation: Planes | None = None,
+    spectra: Small | None = None,
     seed: int = 0,
     tick: Tick = lambda: None,
 ) -> ClosedForm:
@@ -163,10 +168,13 @@ def closed_form(
     Args:
       shares: what an error of each plane adds to that of the image, shape (D,); equal unless given.
       deviation: the noise in units of sigma, shape (1, H, W) or (D, H, W), zero where there is no value.
+      spectra: of noise that is not white, in each plane, up to a factor, shape (D, 8, 8), see ``spectrum.Coarse``.
     """
     rng = probe_generator(seed)
     depth, height, width = planes.shape
     probes = [rng.normal(size=planes.shape).astype(np.float32) for _ in range(_probe_count((height, width)))]
+    if spectra is not None:
+        probes = [coloured(probe, spectra) for probe in probes]
     if deviation is not None:
         probes = [probe * deviation for probe in probes]
     moved = [planes + np.float32(_PERTURBATION * sigma) * probe for probe in probes]

@@ -84,12 +84,18 @@ def denoise_slices(
         results.append(_without_image(result))
     assert target is not None
     images = target if target.ndim == 4 else target[:, :, :, None]
-    levels = np.array([result.sigma for result in results])
+    known = [result.sigma for result in results]
+    if len({np.shape(sigma) for sigma in known}) > 1:  # some slices were estimated by channel
+        known = [np.broadcast_to(sigma, images.shape[-1]) for sigma in known]
+    levels = np.array(known)
     steps = Counter(result.step for result in results)
     risks = [result.risk for result in results if result.risk is not None]
     first = results[0]
     settings = first.settings | {"slices": count, "sigma": levels, "steps_of_slices": [r.step for r in results]}
     settings["clipped"] = any(result.settings["clipped"] for result in results)
+    for key in ("correlation", "coarse_sigma"):
+        if found := [result.settings[key] for result in results if key in result.settings]:
+            settings[key] = max(found)
     sigma = first.sigma if first.settings["sigma_given"] and "noise" not in first.settings else levels
     risk = float(np.mean(risks)) if risks else None
     seconds = time.perf_counter() - begin

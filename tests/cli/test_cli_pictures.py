@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from ntk_nonlocal.cli import main
-from ntk_nonlocal.images import add_noise, example_image, psnr, read_photo
+from ntk_nonlocal.images import add_noise, crop, example_image, psnr, read_photo
 
 SIGMA = 20 / 255
 
@@ -79,6 +80,23 @@ def test_floating_point_with_gaps(tmp_path: Path, capsys: Any) -> None:
     assert call(source, "-o", target, "--fast", "--sigma", 20, "--fill") == 0
     found = tifffile.imread(target)
     assert np.isfinite(found).all() and np.abs(found[10:12, 10:12] / 1000 + 0.3 - grey()[10:12, 10:12]).max() < 0.3
+
+
+@pytest.mark.parametrize("sure", [True, False])
+def test_noise_coarser_than_pixels_is_said(sure: bool, tmp_path: Path, capsys: Any) -> None:
+    clean = crop(example_image(256), 128 if sure else 160, center=(64, 112))
+    if sure:
+        field = gaussian_filter(np.random.default_rng(0).normal(size=clean.shape), (0.7, 0.7, 0))
+        dirty = clean + SIGMA * field / field.std()
+    else:
+        pixels = np.rint(255 * np.clip(add_noise(clean, 25 / 255), 0, 1)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "in.jpg", quality=50)
+        dirty = np.asarray(Image.open(tmp_path / "in.jpg")) / 255
+    tifffile.imwrite(tmp_path / "in.tif", dirty.astype(np.float32), photometric="rgb")
+    assert call(tmp_path / "in.tif", "-o", tmp_path / "out.tif", "--method", "tv") == 0
+    said = capsys.readouterr()
+    assert ("(estimated, coarser than pixels)" in said.out) == sure
+    assert ("where you see noise that is left, coarser than pixels" in said.err) != sure
 
 
 def test_a_mask_in_a_file(tmp_path: Path, capsys: Any) -> None:

@@ -246,6 +246,13 @@ def test_no_quality_is_promised_where_the_noise_was_clipped(clean: Any) -> None:
     assert cut.expected_psnr is None
 
 
+@pytest.mark.parametrize("scale", [1e-100, 1e-40, 1e40, 1e100])
+def test_scales_beyond_single_precision(scale: float) -> None:
+    noisy = np.add.outer(np.arange(8.0), np.arange(8.0)) / 14 + 0.05 * np.random.default_rng(0).normal(size=(8, 8))
+    found = denoise(noisy * scale, 0.05 * scale, fast=True).image / scale
+    np.testing.assert_allclose(found, denoise(noisy, 0.05, fast=True).image, rtol=0, atol=1e-5)
+
+
 def test_figures_and_words_follow_the_scale_of_the_image(clean: Any, noisy: Any) -> None:
     """An image in 0..255 is shown, and its quality told, as the same image in 0..1 is."""
     one, other = denoise(noisy, SIGMA, fast=True), denoise(255 * noisy, 25, fast=True)

@@ -14,6 +14,7 @@ _OTHERS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"GIF8", "a GIF"),
     (0, b"BM", "a BMP"),
     (0, b"\0\0\1\0", "an icon (ICO)"),
+    (0, b"\0\0\2\0\0\0\0\0", "a Targa image (TGA)"),
     (0, b"\0\0\2\0", "a cursor (CUR)"),
     (0, b"8BPS", "a Photoshop document (PSD)"),
     (0, b"v/1\1", "an OpenEXR image"),

@@ -86,6 +86,8 @@ REFUSED = [
     ("gif.png", lambda p: Image.fromarray(smooth()).save(p, "GIF"), "it is a GIF, and only PNG.*; convert"),
     ("bmp.png", lambda p: Image.fromarray(smooth()).save(p, "BMP"), "it is a BMP"),
     ("icon.png", lambda p: Image.fromarray(smooth(32, 32)).save(p, "ICO"), "an icon"),
+    ("targa.png", lambda p: Image.fromarray(smooth(32, 32)).save(p, "TGA"), "it is a Targa image"),
+    ("cursor.png", lambda p: p.write_bytes(b"\0\0\2\0\1\0" + bytes(99)), "it is a cursor"),
     ("pnm.png", lambda p: Image.fromarray(smooth()).save(p, "PPM"), "portable anymap"),
     ("phone.heic", lambda p: p.write_bytes(brand(b"heic")), "it is a HEIC image"),
     ("new.avif", lambda p: p.write_bytes(brand(b"avif")), "it is an AVIF image"),

@@ -1,0 +1,190 @@
+"""Noise that neighbouring pixels share, as JPEG compression, demosaicing and resizing leave it: its spectrum.
+
+Over all 8x8 blocks of a picture, the squares of their cosine coefficients in its quiet parts are the spectrum of its
+noise (in the spirit of Ponomarenko, Lukin, Zriakhov, Kaarna & Astola, IGARSS 2007). White noise is independent between
+the coefficients, so that blocks that are quiet in one half of them, the black fields of a checkerboard, do not tell the
+other half's noise too low, and the other way round; noise that neighbours share is nearly so. What shading adds to the
+lowest frequencies is told from the noise by a Gaussian through the next ones, S = exp(a - b i^2 - c j^2).
+
+Texture has a spectrum as well. It differs from noise in that hardly two parts of a picture have the same: where the
+quietest blocks hold less than the next ones do, it is not noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from .mixing import channel_transform
+
+Values = NDArray[np.float64]
+
+_BLOCK = 8
+_MOST_BLOCKS = 30_000
+_FEWEST_BLOCKS = 1_000
+_FEWEST_PIXELS = 128 * 128  # smaller parts of fur, grass or tissue are as even as noise
+_CLIPPED_SHARE = 0.05  # of a block's values, at the ends of the range
+_QUIET = (0.0, 0.1)  # shares of the blocks, quietest first
+_QUIETEST, _NEXT = (0.0, 0.05), (0.1, 0.15)
+
+_ROWS, _COLUMNS = np.indices((_BLOCK, _BLOCK))
+_EVEN = (_ROWS + _COLUMNS) % 2 == 0
+_RADIUS = np.hypot(_ROWS, _COLUMNS)
+_LOW, _FITTED = _RADIUS < 2.5, (_RADIUS >= 2) & (_RADIUS < 4.5)
+_MIDDLE, _HIGH = (_RADIUS >= 2.5) & (_RADIUS < 4.5), _RADIUS >= 6
+
+# Standard deviations of the middle over the high frequencies: up to 1.2 in white noise of 10/255 and more.
+_COARSER = 1.45
+_MUCH_COARSER = 1.7
+# By how much the next blocks may hold more than the quietest: in units of the noise's share of the picture's range, and
+# at most.
+_SURE, _MAYBE = (2.5, 0.08), (4.0, 0.2)
+_NO_NOISE, _LEAST = 0.05, 0.5  # of the noisiest plane's level: what is no plane; what any plane is taken to have
+
+
+@dataclass(frozen=True)
+class Coarse:
+    """Noise that is coarser than pixels.
+
+    Attributes:
+      spectra: variances of the cosine coefficients of 8x8 blocks in each plane of the opponent colours, (C, 8, 8).
+      sure: whether it is noise for certain, not the texture of a picture that was enlarged.
+    """
+
+    spectra: Values
+    sure: bool
+
+    @property
+    def level(self) -> float:
+        """The root mean square of the noise."""
+        return float(np.sqrt(self.spectra.mean()))
+
+    @property
+    def correlation(self) -> float:
+        """Between the noise of neighbouring pixels, mean of both directions."""
+        power = self.spectra.sum(axis=0)
+        cosine = np.cos(np.pi * (np.arange(_BLOCK) + 0.5) / _BLOCK)
+        return float((cosine @ power).sum() + (power @ cosine).sum()) / (2 * float(power.sum()))
+
+    @property
+    def planes(self) -> tuple[NDArray[np.intp], Values]:
+        """Which planes hold noise, and their levels: at least half of the largest, since JPEG hides that of colours."""
+        levels = np.sqrt(self.spectra.mean(axis=(1, 2)))
+        noisy = np.flatnonzero(levels > _NO_NOISE * levels.max())
+        return noisy, np.maximum(levels[noisy], _LEAST * levels.max())
+
+
+def coarse_noise(image: NDArray[Any]) -> Coarse | None:
+    """The noise of an image (H, W, C), NaN where pixels are to be left out, if it is coarser than pixels.
+
+    None where it is white, where there is none, and where there are too few pixels to tell.
+    """
+    channels = image.shape[2]
+    if (
+        image.shape[0] * image.shape[1] < _FEWEST_PIXELS
+        or min(image.shape[:2]) < _BLOCK
+        or not np.isfinite(image).any(axis=(0, 1)).all()
+    ):
+        return None
+    planes = np.moveaxis(image @ channel_transform(channels).T, 2, 0)
+    usable = _usable(image)
+    if usable.sum() < _FEWEST_BLOCKS:
+        return None
+    brightness = _powers(planes[0], usable)
+    quiet = _spectrum(brightness, _QUIET)
+    middle, high = (float(np.sqrt(quiet[part].mean())) for part in (_MIDDLE, _HIGH))
+    if not middle > _COARSER * high:
+        return None
+    low, top = np.nanquantile(planes[0], (0.01, 0.99)) / np.sqrt(1 if _one_source(image) else channels)
+    share = middle / max(float(top - low), middle)
+    quietest, following = (_spectrum(brightness, part, 2)[_MIDDLE].mean() for part in (_QUIETEST, _NEXT))
+    rise = float(np.sqrt(following / quietest)) - 1 if quietest > 0 else np.inf
+    sure, maybe = (rise < min(by_share * share, most) for by_share, most in (_SURE, _MAYBE))
+    if not sure and not (maybe and middle > _MUCH_COARSER * high):
+        return None
+    colours = (_powers(plane, usable) for plane in planes[1:])
+    spectra = [quiet, *(_spectrum(powers, _QUIET) for powers in colours)]
+    return Coarse(np.stack([_without_shading(spectrum) for spectrum in spectra]), sure)
+
+
+def coloured(white: NDArray[Any], spectra: Values) -> NDArray[np.float32]:
+    """White noise (D, H, W) in the spectra (D, 8, 8) that each plane has, with its level as it is."""
+    from scipy.fft import dctn, idctn
+
+    axes = (1, 2)
+    shape = np.stack([_at_frequencies(spectrum / spectrum.mean(), white.shape[1:]) for spectrum in spectra])
+    shape /= shape.mean(axis=axes, keepdims=True)
+    found = idctn(dctn(white, axes=axes, norm="ortho") * np.sqrt(shape), axes=axes, norm="ortho")
+    return np.asarray(found, np.float32)
+
+
+def _one_source(image: NDArray[Any]) -> bool:
+    """Whether all channels are the same up to a thousandth of their contrast."""
+    pixels = image[np.isfinite(image).all(axis=2)].astype(np.float64)
+    values = np.linalg.eigvalsh(np.atleast_2d(np.cov(pixels.T)))
+    return bool(values[:-1].sum() < 1e-3 * values[-1])
+
+
+def _windows(plane: NDArray[Any]) -> NDArray[Any]:
+    """8x8 blocks on a regular grid, shape (rows, columns, 8, 8)."""
+    positions = (plane.shape[0] - _BLOCK + 1) * (plane.shape[1] - _BLOCK + 1)
+    stride = int(np.ceil(np.sqrt(positions / _MOST_BLOCKS)))
+    stride += stride % 2 == 0  # no fixed phase against the blocks of JPEG
+    return sliding_window_view(plane, (_BLOCK, _BLOCK))[::stride, ::stride]
+
+
+def _usable(image: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which blocks are whole and hardly clipped, shape (rows, columns)."""
+    ends = (image == np.nanmin(image, (0, 1))) | (image == np.nanmax(image, (0, 1)))
+    gone = ~np.isfinite(image).all(axis=2)
+    clipped = _windows(ends.mean(axis=2)).mean(axis=(2, 3))
+    found: NDArray[np.bool_] = (clipped <= _CLIPPED_SHARE) & ~_windows(gone).any(axis=(2, 3))
+    return found
+
+
+def _powers(plane: NDArray[Any], usable: NDArray[np.bool_]) -> Values:
+    """Squares of the blocks' cosine coefficients, shape (blocks, 8, 8)."""
+    from scipy.fft import dctn
+
+    blocks = _windows(np.asarray(plane, np.float64))[usable]
+    found: Values = np.square(dctn(blocks, axes=(1, 2), norm="ortho"))
+    return found
+
+
+def _spectrum(powers: Values, part: tuple[float, float], smallest: float = 1) -> Values:
+    """The mean of that part of the blocks, quietest first, as frequencies from the ``smallest`` on tell."""
+    found = np.zeros((_BLOCK, _BLOCK))
+    first, last = (int(share * len(powers)) for share in part)
+    for told in (_EVEN, ~_EVEN):
+        order = np.argsort(powers[:, ~told & (smallest <= _RADIUS)].sum(axis=1), kind="stable")
+        found[told] = powers[order[first:last]][:, told].mean(axis=0)
+    return found
+
+
+def _without_shading(spectrum: Values) -> Values:
+    """With the lowest frequencies no higher than the next ones say."""
+    if not (spectrum[_FITTED] > 0).all():
+        return spectrum
+    squares = np.stack([np.ones_like(_RADIUS), -(_ROWS**2), -(_COLUMNS**2)], axis=2)
+    logarithms = np.log(spectrum[_FITTED])
+    falls = np.maximum(np.linalg.lstsq(squares[_FITTED], logarithms, rcond=None)[0][1:], 0)
+    height = float(np.mean(logarithms - squares[_FITTED][:, 1:] @ falls))
+    fit = np.exp(height + squares[:, :, 1:] @ falls)
+    found = np.where(_LOW, np.minimum(spectrum, fit), spectrum)
+    found[0, 0] = fit[0, 0]
+    return found
+
+
+def _at_frequencies(spectrum: Values, shape: tuple[int, ...]) -> Values:
+    """A spectrum (8, 8) at the frequencies of the cosine transform of a plane (H, W), linearly between its own."""
+    found = spectrum
+    for axis, length in enumerate(shape):
+        place = np.minimum(np.arange(length) * (_BLOCK / length), _BLOCK - 1)
+        first = np.minimum(place.astype(int), _BLOCK - 2)
+        share = np.expand_dims(place - first, 1 - axis)
+        found = (1 - share) * found.take(first, axis) + share * found.take(first + 1, axis)
+    return found
