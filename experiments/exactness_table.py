@@ -168,11 +168,12 @@ def main(names: list[str]) -> None:
     for name in names or [name for name in ROWS if name not in stored]:
         stored[name] = {**measure(ROWS[name]), "architecture": repr(ROWS[name]), "environment": environment()}
         print(name, stored[name], flush=True)
-        _store(path, {known: stored[known] for known in ROWS if known in stored})
+        _store(path, stored)
     _store(path, stored)
 
 
-def _store(path: Path, rows: dict[str, Any]) -> None:
+def _store(path: Path, stored: dict[str, Any]) -> None:
+    rows = {known: stored[known] for known in ROWS if known in stored}
     write_json(path, {"settings": {"sigma": SIGMA, "widths": list(WIDTHS), "seeds": SEEDS}, "rows": rows})
     with atomic_file(path.with_suffix(".md")) as file:
         file.write(f"# How exact every layer is\n\n{table(rows)}\n".encode())
