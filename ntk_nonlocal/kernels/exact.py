@@ -169,6 +169,7 @@ def _lag_kernel(serial: Serial, image: jax.Array, size: tuple[int, int], options
     if reflects(serial):
         if mesh is not None:
             raise ValueError('mesh: Conv(padding="reflect") has its kernel held whole, on one device; leave mesh out')
+        logger.info("reflected borders: the kernel is held whole")
         return DenseOperator(dense_kernel(serial, image, kind, weights, window, budget), size)
     input_size = (image.shape[0], image.shape[1])
     itemsize = image.dtype.itemsize
