@@ -1,6 +1,6 @@
 from .containers import Branches, Chain, Concat, Serial, Sum
 from .layer import ArchitectureError, Layer, Nonlinearity, Path, Signal
-from .layers import Conv, Downsample, Erf, LeakyRelu, Normalize, Rbf, Relu, Upsample
+from .layers import PAD_MODES, Conv, Downsample, Erf, LeakyRelu, Normalize, Rbf, Relu, Upsample
 from .named import NAMED, autoencoder, cnn, dip, parse_architecture, unet, vanilla_cnn
 from .pointwise import Pointwise
 from .validation import PlacedConv, as_serial, check_network, convolutions, divisor, output_signal
@@ -8,6 +8,7 @@ from .walk import Placed, walk
 
 __all__ = [
     "NAMED",
+    "PAD_MODES",
     "ArchitectureError",
     "Branches",
     "Chain",

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import typing
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from ntk_nonlocal.checks import choice, whole
 
@@ -16,9 +15,9 @@ SQRT2 = math.sqrt(2.0)
 # Named scales of the initial weights, as standard deviations times the root of the fan-in.
 WEIGHT_STDS = {"he": SQRT2, "pytorch": math.sqrt(1 / 3)}
 WeightStd: TypeAlias = float | Literal["he", "pytorch"]
-# What a convolution reads beyond the image's edges.
+# What a convolution reads beyond the image's edges, and how numpy.pad calls it.
 Padding: TypeAlias = Literal["zero", "circular", "reflect"]
-PADDINGS: tuple[Padding, ...] = typing.get_args(Padding)
+PAD_MODES: dict[str, str] = {"zero": "constant", "circular": "wrap", "reflect": "reflect"}
 
 
 def _real(value: object, minimum: float, what: str, *, exclusive: bool = False) -> float:
@@ -79,7 +78,7 @@ class Conv(Layer):
         object.__setattr__(self, "kernel_size", size)
         object.__setattr__(self, "weight_std", _weight_std(self.weight_std))
         object.__setattr__(self, "bias_std", _real(self.bias_std, 0.0, "Conv: bias_std"))
-        choice("Conv: padding", self.padding, PADDINGS)
+        choice("Conv: padding", self.padding, get_args(Padding))
         object.__setattr__(self, "dilation", whole("Conv: dilation", self.dilation, 1))
         object.__setattr__(self, "stride", whole("Conv: stride", self.stride, 1))
         channels = _real(self.channels, 0.0, "Conv: channels, a share of the width,", exclusive=True)

@@ -25,6 +25,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ntk_nonlocal.architecture import PAD_MODES
+
 # Times as many channels that are far more (measured).
 _FAR = 4
 # Pixels, and multiplications, from which on the gradient by rows is faster (measured, see above).
@@ -56,8 +58,7 @@ def convolve(
     """
     reach = dilation * (kernel.shape[0] // 2)
     if padding != "zero" and reach:
-        mode = {"circular": "wrap", "reflect": "reflect"}[padding]
-        x, reach = jnp.pad(x, ((reach, reach), (reach, reach), (0, 0)), mode=mode), 0
+        x, reach = jnp.pad(x, ((reach, reach), (reach, reach), (0, 0)), mode=PAD_MODES[padding]), 0
     if reverse_mode and dilation == stride == 1 and not depthwise:
         return _reversible(x, kernel, reach)
     if in_loop and not depthwise:

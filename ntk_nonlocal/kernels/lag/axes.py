@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from ntk_nonlocal.architecture import Conv, Downsample, Upsample
+from ntk_nonlocal.architecture import PAD_MODES, Conv, Downsample, Upsample
 
 Index = Any  # an integer array: numpy where the lags are static, traced otherwise
 
@@ -158,7 +158,7 @@ class DenseAxis:
         return index[:, None], index[None, :]
 
     def tables(self, table: Array, pad: int, padding: str | None) -> tuple[Array, Array]:
-        padded = jnp.pad(table, [(0, 0), (pad, pad)], mode=_PAD_MODES.get(padding, "constant"))
+        padded = jnp.pad(table, [(0, 0), (pad, pad)], mode=PAD_MODES[padding or "zero"])
         return padded[:, :, None], padded[:, None, :]
 
     def extend(self, values: Array, pad: int, padding: str, axis: int) -> Array:
@@ -187,9 +187,6 @@ class DenseAxis:
 
 
 Axis = LagAxis | DenseAxis
-
-# How jnp.pad calls the ways of continuing an image, but for zeros.
-_PAD_MODES: dict[str | None, str] = {"circular": "wrap", "reflect": "reflect"}
 
 
 def continued(position: Index, length: int, padding: str | None) -> Index:
@@ -242,7 +239,7 @@ def resample_image(table: Array, layer: Downsample | Upsample) -> Array:
 def box_image(table: Array, layer: Conv) -> Array:
     """The mean of a table (H, W) over the filter's window."""
     radius = layer.kernel_size // 2
-    padded = jnp.pad(table, layer.reach, mode=_PAD_MODES.get(layer.padding, "constant"))
+    padded = jnp.pad(table, layer.reach, mode=PAD_MODES[layer.padding])
     summed = box_sum(box_sum(padded, (0,), radius, layer.dilation), (1,), radius, layer.dilation)
     return summed / layer.kernel_size**2
 

@@ -40,14 +40,17 @@ def report(what: str, needed_bytes: int, free: int) -> None:
     logger.debug("%s takes about %.2f GiB, the budget is %.2f GiB", what, needed_bytes / 2**30, free / 2**30)
 
 
-def check(what: str, needed_bytes: int, given: int | None) -> None:
-    """Raises ValueError unless the budget allows it."""
+_ADVICE = "a search window (window=32), products instead of the matrix"
+
+
+def check(what: str, needed_bytes: int, given: int | None, advice: str = _ADVICE) -> None:
+    """Raises ValueError unless the budget allows it; ``advice``: what helps besides a smaller image and more memory."""
     free = budget(given)
     report(what, needed_bytes, free)
     if needed_bytes > free:
         raise ValueError(
             f"{what} takes about {needed_bytes / 2**30:.2f} GiB and the memory budget is {free / 2**30:.2f} GiB; use a "
-            "smaller image, a search window (window=32), products instead of the matrix, or a larger memory_budget"
+            f"smaller image, {advice}, or a larger memory_budget"
         )
 
 

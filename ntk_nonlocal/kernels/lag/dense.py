@@ -34,14 +34,7 @@ def dense_kernel(
       ValueError: too little memory, with the estimate.
     """
     needed = memory.dense_bytes(architecture, (image.shape[0], image.shape[1]), image.dtype.itemsize)
-    free = memory.budget(budget)
-    memory.report("the exact kernel, all pairs of pixels at once,", needed, free)
-    if needed > free:
-        raise ValueError(
-            f'the exact kernel behind Conv(padding="reflect") is held whole, about {needed / 2**30:.3g} GiB for this '
-            f"image, and the memory budget is {free / 2**30:.3g} GiB; use a smaller image, another padding or a larger "
-            "memory_budget"
-        )
+    memory.check('the exact kernel behind Conv(padding="reflect"), held whole,', needed, budget, "another padding")
     return _dense_kernel(image, find_corrections(image, architecture, dense=True), architecture, kind, weights, window)
 
 
