@@ -54,13 +54,14 @@ def computed_once(function: Callable[..., Any], truth: Array, *operands: Any) ->
     """``function(*operands)``, stored; ``truth`` comes from :func:`alive`."""
     if jax.default_backend() != "cpu":
         return lax.optimization_barrier(function(*operands))
-    shapes = jax.eval_shape(function, *operands)
+    traced = jax.jit(function)  # so that the shapes and the branch come from one trace
+    shapes = jax.eval_shape(traced, *operands)
 
     def never(*_: Any) -> Any:
         # taken if that value is not a number
         return jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), shapes)
 
-    return lax.cond(truth, function, never, *operands)
+    return lax.cond(truth, traced, never, *operands)
 
 
 def memory_maps() -> tuple[int, int] | None:

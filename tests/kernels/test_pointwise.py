@@ -52,7 +52,7 @@ def test_the_series_is_exact_for_variances_up_to_4(name: str, dtype: type, limit
     table = table[:, :count]
 
     def pair(values: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return values.reshape(-1, 1), values.reshape(1, -1)
+        return values[..., 0, :, None], values[..., 0, None, :]
 
     diagonal = [np.diag(values).max() for values in expectations(layer, 1.0)]
     variance_behind = np.diag(expectations(layer, 1.0)[0])

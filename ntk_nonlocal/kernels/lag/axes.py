@@ -95,9 +95,9 @@ class LagAxis:
         return left, right
 
     def tables(self, table: Array, pad: int, padding: str | None) -> tuple[Array, Array]:
-        """``table`` (rows, this axis) at the left and the right coordinate; continued, or zero, outside the image."""
-        extended = jnp.pad(table, [(0, 0), (0, 1)])
-        left, right = (jnp.take(extended, end, axis=1, mode="clip") for end in self.ends(pad, padding))
+        """``table`` (..., this axis) at the left and the right coordinate; continued, or zero, outside the image."""
+        extended = jnp.pad(table, [(0, 0)] * (table.ndim - 1) + [(0, 1)])
+        left, right = (jnp.take(extended, end, axis=-1, mode="clip") for end in self.ends(pad, padding))
         return left, right
 
     def extend(self, values: Array, pad: int, padding: str, axis: int) -> Array:
@@ -158,8 +158,8 @@ class DenseAxis:
         return index[:, None], index[None, :]
 
     def tables(self, table: Array, pad: int, padding: str | None) -> tuple[Array, Array]:
-        padded = jnp.pad(table, [(0, 0), (pad, pad)], mode=PAD_MODES[padding or "zero"])
-        return padded[:, :, None], padded[:, None, :]
+        padded = jnp.pad(table, [(0, 0)] * (table.ndim - 1) + [(pad, pad)], mode=PAD_MODES[padding or "zero"])
+        return padded[..., :, None], padded[..., None, :]
 
     def extend(self, values: Array, pad: int, padding: str, axis: int) -> Array:
         index = continued(np.arange(-pad, self.length + pad), self.length, padding)

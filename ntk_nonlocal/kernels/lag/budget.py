@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from functools import lru_cache
 
 from ntk_nonlocal.architecture import Branches, Chain, Conv, Layer, Path, Serial, Signal
 from ntk_nonlocal.memory import available_memory
@@ -54,9 +55,10 @@ def check(what: str, needed_bytes: int, given: int | None, advice: str = _ADVICE
         )
 
 
+@lru_cache(1024)  # what a second image of a size asks for
 def layer_elements(
     architecture: Layer, size: tuple[int, int], rows: Lags | None, columns: Lags | None, stored: bool = False
-) -> list[int]:
+) -> tuple[int, ...]:
     """Elements of one array behind every layer, for an evaluation of these output lags on an input (H, W)."""
     margin = margin_of(architecture)
 
@@ -77,15 +79,15 @@ def layer_elements(
             size_behind = layer.propagate(before, position).size
             assert size_behind is not None
             yield count(extent, size_behind)
+        skipped = _last_store(layer) if stored else -1
         for index, (child, behind) in enumerate(zip(children, wanted_inside(layer, extent), strict=True)):
             for elements in visit(child[0], behind, child[2], child[1]):
-                # nothing in front of a store is evaluated
-                yield 0 if stored and index < _last_store(layer) else elements
+                yield 0 if index < skipped else elements  # nothing in front of a store is evaluated
 
     extent = Extent(rows, columns, stored=stored)
     skipped = stored and _last_store(architecture) >= 0
     first = 0 if skipped else count(needed(architecture, extent), size)
-    return [first, *visit(architecture, extent, Signal(size=size), Path())]
+    return (first, *visit(architecture, extent, Signal(size=size), Path()))
 
 
 def _last_store(layer: Layer) -> int:
@@ -95,7 +97,7 @@ def _last_store(layer: Layer) -> int:
     return max(stored, default=-1)
 
 
-def block_bytes(elements: list[int], itemsize: int) -> int:
+def block_bytes(elements: tuple[int, ...], itemsize: int) -> int:
     """Peak bytes of evaluating layers with so many elements."""
     return _LIVE * itemsize * max(elements)
 
@@ -128,7 +130,7 @@ def choose_block(
       ValueError: not even one row lag fits.
     """
 
-    def elements_of(block: int) -> list[int]:
+    def elements_of(block: int) -> tuple[int, ...]:
         return layer_elements(architecture, size, Lags(0, block, block), columns, stored=reserved > 0)
 
     smallest = block_bytes(elements_of(1), itemsize)

@@ -38,7 +38,8 @@ def dual(layer: Nonlinearity, difference: Array, variance: Array, pair: PairOf, 
     Args:
       difference: D = (q_i + q_j) / 2 - S_ij of the Gaussian input, any shape.
       variance: q, a table (H, W).
-      pair: brings a table (H, W) to both ends of the pairs: (left, right), broadcasting against ``difference``.
+      pair: brings a table (H, W), or several (n, H, W), to both ends of the pairs: (left, right), broadcasting against
+        ``difference``.
       nonnegative: whether S_ij >= 0 is known for every pair.
     """
     raise NotImplementedError(
@@ -94,8 +95,7 @@ def _rectifier(difference: Array, variance: Array, pair: PairOf, nonnegative: bo
     same term; and n - S = D - (sqrt(q_i) - sqrt(q_j))^2 / 2 loses nothing for equal patches. For S < 0 both follow
     from pi - t.
     """
-    left, right = pair(variance)
-    (root_i, inverse_i), (root_j, inverse_j) = (root_and_inverse(end) for end in (left, right))
+    (root_i, inverse_i, left), (root_j, inverse_j, right) = pair(jnp.stack([*root_and_inverse(variance), variance]))
     gap = difference - 0.5 * jnp.square(root_i - root_j)  # n - S
     # what rounding leaves for parallel patches would be an angle of the square root of that
     rounding = 4 * float(np.finfo(np.dtype(difference.dtype)).eps)

@@ -82,8 +82,7 @@ def series(
     table: Array, difference: Array, variance: Array, pair: PairOf, nonnegative: bool, derivative: bool
 ) -> tuple[Array, Array]:
     """D' and E[phi' phi'] (zero unless ``derivative``) of pairs, from the coefficients (2, terms, h, w)."""
-    left, right = pair(variance)
-    (root_i, inverse_i), (root_j, inverse_j) = (root_and_inverse(end) for end in (left, right))
+    (root_i, inverse_i), (root_j, inverse_j) = pair(jnp.stack(root_and_inverse(variance)))
     rounding = 4 * float(np.finfo(np.dtype(difference.dtype)).eps)
     gap = difference - 0.5 * jnp.square(root_i - root_j)  # sqrt(q_i q_j) - S
     e = jnp.where(gap > rounding * difference, gap, 0) * (inverse_i * inverse_j)
@@ -99,7 +98,7 @@ def series(
     def add(sums: tuple[Array, Array, Array], group: Array) -> tuple[tuple[Array, Array, Array], None]:
         t, new, slope = sums
         for k in range(_GROUP):
-            (a_i, a_j), (b_i, b_j) = pair(group[0, k]), pair(group[1, k])
+            (a_i, b_i), (a_j, b_j) = pair(group[:, k])
             distance = odd(k, t)
             new = new + (0.5 * jnp.square(a_i - a_j) + (a_i * a_j) * distance)
             if derivative:

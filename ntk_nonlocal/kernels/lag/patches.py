@@ -84,7 +84,7 @@ def patch_rows(
     distance = patch_distances(padded, y, x, size, first.dilation) * (0.5 * first.std**2 / (size**2 * channels))
 
     def pair(table: Array) -> tuple[Array, Array]:
-        return table[None], table[y, x][:, None, None]
+        return jnp.expand_dims(table, -3), table[..., y, x][..., None, None]
 
     def covariance(variance: Array, difference: Array) -> Array:
         here, there = pair(variance)

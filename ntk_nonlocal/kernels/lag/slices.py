@@ -67,10 +67,12 @@ class Slices:
     nonnegative: bool = False
 
     def pair(self, table: Array) -> tuple[Array, Array]:
-        """A table (h, w) at the left and at the right pixel of every pair, broadcasting; zero outside the image."""
-        extended = jnp.pad(table, [(0, 1), (0, 0)])
+        """A table (h, w), or several (n, h, w), at the left and at the right pixel of every pair, broadcasting; zero
+        outside the image."""
+        several = table.ndim - 2
+        extended = jnp.pad(table, [(0, 0)] * several + [(0, 1), (0, 0)])
         left, right = (
-            jnp.take(columns, rows, axis=0, mode="clip")
+            jnp.take(columns, rows, axis=several, mode="clip")
             for columns, rows in zip(
                 self.columns.tables(extended, self.pad, self.padding),
                 self.rows.ends(self.pad, self.padding),
@@ -184,8 +186,7 @@ def input_slices(image: Array, extent: Extent, plan: Plan) -> Slices:
 
     def step(before: Slices) -> Slices:
         total = zero
-        for channel in range(channels):
-            left, right = before.pair(image[:, :, channel])
+        for left, right in zip(*before.pair(jnp.moveaxis(image, -1, 0)), strict=True):
             total = total + jnp.square(left - right)
         return replace(before, difference=total * (0.5 / channels))
 
@@ -283,9 +284,8 @@ def _(layer: Normalize, slices: Slices, position: Path, plan: Plan, extent: Exte
     variance = slices.variance / (slices.variance + layer.epsilon)
 
     def step(before: Slices) -> Slices:
-        left, right = before.pair(before.variance)
-        inverse_i, inverse_j = (lax.rsqrt(end + layer.epsilon) for end in (left, right))
-        (root_i, _), (root_j, _) = (root_and_inverse(end) for end in (left, right))
+        tables = jnp.stack([root_and_inverse(before.variance)[0], lax.rsqrt(before.variance + layer.epsilon)])
+        (root_i, inverse_i), (root_j, inverse_j) = before.pair(tables)
         gap = before.difference - 0.5 * jnp.square(root_i - root_j)
         rounding = 4 * float(np.finfo(np.dtype(gap.dtype)).eps)
         gap = jnp.where(gap > rounding * before.difference, gap, 0)
