@@ -22,9 +22,10 @@ _SHARE = 0.5
 _LIVE = 6
 # The same where all pairs are held at once (measured; the matrix and its parts in another order among them).
 _DENSE_LIVE = 9
-# Elements of one layer above which the caches no longer help, and what that costs (measured).
+# What an element costs where the largest layer has more than so many: the caches hold it no longer (measured).
+_BEYOND_CACHE = ((5 << 19, 1.15), (5 << 20, 1.7))
+# Elements of one layer that are always few enough; 64 times as many never are.
 _ENOUGH = 5 << 18
-_BEYOND_CACHE = 1.35
 # Work that every block costs besides its elements, in elements.
 _OVERHEAD = 1 << 15
 
@@ -139,9 +140,9 @@ def choose_block(
     best, best_cost = 1, float("inf")
     for block in range(1, row_lags + 1):
         elements = elements_of(block)
-        if block > 1 and (max(elements) > 32 * _ENOUGH or block_bytes(elements, itemsize) > free):
+        if block > 1 and (max(elements) > 64 * _ENOUGH or block_bytes(elements, itemsize) > free):
             break
-        slower = _BEYOND_CACHE if max(elements) > _ENOUGH else 1.0
+        slower = max((factor for enough, factor in _BEYOND_CACHE if max(elements) > enough), default=1.0)
         cost = -(-row_lags // block) * (slower * sum(elements) + _OVERHEAD * len(elements))
         if cost < best_cost:
             best, best_cost = block, cost
