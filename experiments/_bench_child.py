@@ -11,13 +11,16 @@ however many of them symmetry saves.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import resource
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -117,6 +120,61 @@ def kept(spec: Spec) -> dict[str, Any]:
     for times in (clock.seconds, clock.cpu_seconds):
         times["total"] = [sum(sum(values) for values in times.values())]
     return {**vars(clock), "peak_bytes": memory.above_start(), "budget_bytes": budget}
+
+
+def restarted(spec: Spec) -> dict[str, Any]:
+    """Stages "empty cache" and "filled cache": from the package's import (that of JAX left out) to the first product,
+    in the first process with a folder for compiled programs and in those after it."""
+    script = (
+        "import sys, time, json, jax; start = time.perf_counter(); from _bench_child import Spec, first_product; "
+        "first_product(Spec(**json.loads(sys.argv[1]))); print(time.perf_counter() - start)"
+    )
+    return _twice([sys.executable, "-c", script, json.dumps(asdict(spec))], spec.calls, lambda out, _: float(out))
+
+
+def first_product(spec: Spec) -> None:
+    import jax
+
+    rng = np.random.default_rng(0)
+    image, columns = (rng.random(shape, np.float32) for shape in ((spec.side, spec.side, 3), (spec.side**2, 3)))
+    jax.block_until_ready(run_engine(spec)(image, columns))
+
+
+def denoised(spec: Spec) -> dict[str, Any]:
+    """Stages "empty cache" and "filled cache": the whole process of `ntk-nonlocal denoise` on a photograph."""
+    from ntk_nonlocal.images import write_photo
+
+    with tempfile.TemporaryDirectory() as folder:
+        noisy, out = Path(folder, "noisy.png"), Path(folder, "out.png")
+        write_photo(noisy, np.clip(images_of(spec.side, 1)[0], 0, 1))
+
+        command = [sys.executable, "-m", "ntk_nonlocal", "denoise", str(noisy), "-q", "-o", str(out)]
+        remove = [sys.executable, "-c", f"import pathlib; pathlib.Path({str(out)!r}).unlink(missing_ok=True)"]
+        return _twice(command, spec.calls, lambda _, wall: wall, before=remove)
+
+
+def _twice(
+    command: list[str], calls: int, seconds: Callable[[str, float], float], before: list[str] | None = None
+) -> dict[str, Any]:
+    """A command in a process with an empty cache, and ``calls`` times after it."""
+    found: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {
+            **os.environ,
+            "JAX_ENABLE_COMPILATION_CACHE": "true",
+            "JAX_COMPILATION_CACHE_DIR": folder,
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "XDG_CACHE_HOME": folder,
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
+        }
+        for stage in ["empty cache", *["filled cache"] * calls]:
+            if before:
+                subprocess.run(before, check=True)
+            start = time.perf_counter()
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+            wall = time.perf_counter() - start
+            found.setdefault(stage, []).append(seconds(done.stdout.strip(), wall))
+    return {"seconds": found}
 
 
 def error(spec: Spec) -> dict[str, Any]:
@@ -240,6 +298,8 @@ def _cpu_model() -> str | None:
 MEASUREMENTS: dict[str, Callable[[Spec], dict[str, Any]]] = {
     "calls": calls,
     "kept": kept,
+    "restarted": restarted,
+    "denoised": denoised,
     "error": error,
     "limits": limits,
     "environment": environment,

@@ -9,7 +9,7 @@ from _bench_child import Spec
 
 CNN = "cnn:depth=3,kernel_size=3"
 AUTOENCODER = "autoencoder:levels=2"
-GROUPS = ("product", "matrix", "memory", "error", "scaling", "gpu", "long")
+GROUPS = ("product", "matrix", "memory", "process", "error", "scaling", "gpu", "long")
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,22 @@ def _table(quick: bool) -> list[Case]:
     targets = [Target("memory", limit=10), Target("cold")]
     title = "op @ V, 3 columns, cnn(depth=3, kernel_size=3), 96x96"
     made.append(Case("memory-cnn", "memory", title, memory, tuple(targets)))
-    return made
+    return [*made, *_processes(2 if quick else 5)]
+
+
+def _processes(calls: int) -> list[Case]:
+    """What a user waits for from the start of a process on."""
+
+    def stages(limit: float | None) -> tuple[Target, ...]:
+        return Target("empty cache", "value"), Target("filled cache", "value", limit, at_least=False)
+
+    product = {"engine": Spec("restarted", architecture=AUTOENCODER, calls=calls)}
+    title = "import of the package (JAX is there) to the first product, autoencoder(levels=2), 64x64"
+    photograph = {"engine": Spec("denoised", side=256, calls=calls)}
+    return [
+        Case("process-product", "process", title, product, stages(2.5)),
+        Case("process-denoise", "process", "ntk-nonlocal denoise, 256x256, whole process", photograph, stages(None)),
+    ]
 
 
 def _errors(quick: bool) -> list[Case]:

@@ -186,7 +186,8 @@ def _line(part: dict[str, Any]) -> str:
     if "errors" in part:
         return ", ".join(f"{name} {values['largest']:.1e}" for name, values in part["errors"].items())
     stages = [f"{stage} {statistics.median(times):.3f} s" for stage, times in part["seconds"].items()]
-    return ", ".join([*stages, f"peak {part['peak_bytes'] / 1e9:.2f} GB", f"load {part['load_after'][0]:.1f}"])
+    memory = [f"peak {part['peak_bytes'] / 1e9:.2f} GB"] if "peak_bytes" in part else []
+    return ", ".join([*stages, *memory, f"load {part['load_after'][0]:.1f}"])
 
 
 def _report(path: Path, figures: Path) -> None:

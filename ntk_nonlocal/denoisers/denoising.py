@@ -32,7 +32,6 @@ from .ntk import BEST, FAST, Setting, closed_form, products
 from .result import Denoised, Method
 from .stacks import Axes, denoise_slices, is_stack
 from .tiles import Tiles
-from .trained import trained
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
@@ -258,6 +257,8 @@ def _gaussian(
         return _Found(found, step, risk, setting.describe(), settings)
     planes = image if colours.plain else np.moveaxis(colours.planes(image), 0, 2)
     if options.method in TRAINED:
+        from .trained import trained  # and with it what training needs
+
         result = trained(
             planes, colours.sigma, options.method, options.architecture, options.width or 64, options.steps or 2000,
             options.seed, report,

@@ -114,16 +114,20 @@ def _product(op: WindowedKernel, columns: Array) -> Array:
     vectors = columns.reshape(height, width, -1).transpose(0, 2, 1)
     around = jnp.pad(vectors, ((down, down), (0, 0), (across, across)))
 
-    def sums_over(first: Any, count: int, block: Block, index: Array, around: Array) -> tuple[Array, Array]:
-        """What the lags first + (0 .. count - 1) of a block give to the pixels i, and to i + t."""
+    def lags_of(block: Block) -> int:
+        return block.stack.shape[1] * op.column_lags
+
+    def sums_over(first: Array, size: int, block: Block, index: Array, around: Array) -> tuple[Array, Array]:
+        """What the lags first + (0 .. size - 1) of a block, as far as there are such, give to pixels i, and i + t."""
         to_left, to_right = jnp.zeros(vectors.shape, op.dtype), jnp.zeros(vectors.shape, op.dtype)
-        for place in range(first, first + count) if isinstance(first, int) else (first + k for k in range(count)):
-            line, column = jnp.int32(place // op.column_lags), jnp.int32(place % op.column_lags)
+        for place in (first + k for k in range(size)):
+            there = (place < lags_of(block)).astype(op.dtype)
+            line, column = place // op.column_lags, place % op.column_lags
             row_lag, column_lag, start = index * op.block + line, column - across, op.start(column)
 
-            def values(shift: Any, line: Array = line, start: Array = start) -> Array:
+            def values(shift: Any, line: Array = line, start: Array = start, there: Array = there) -> Array:
                 plane = lax.dynamic_slice(block.stack, (block.place, line, start - shift), (1, 1, height * width))
-                return plane.reshape(height, 1, width)
+                return plane.reshape(height, 1, width) * there
 
             def moved(sign: int, row_lag: Array = row_lag, column_lag: Array = column_lag) -> Array:
                 corner = (down + sign * row_lag, jnp.int32(0), across + sign * column_lag)
@@ -134,14 +138,14 @@ def _product(op: WindowedKernel, columns: Array) -> Array:
         return to_left, to_right
 
     def add(op: WindowedKernel, around: Array, sums: tuple[Array, Array], block: Block, index: Array) -> Any:
-        groups, rest = divmod(block.stack.shape[1] * op.column_lags, _GROUP)
+        groups = -(-lags_of(block) // _GROUP)
+        size = -(-lags_of(block) // groups)
 
-        def group(number: Any, count: int, sums: tuple[Array, Array]) -> tuple[Array, Array]:
-            left, right = sums_over(number * _GROUP, count, block, index, around)
+        def group(number: Array, sums: tuple[Array, Array]) -> tuple[Array, Array]:
+            left, right = sums_over(number * size, size, block, index, around)
             return sums[0] + left, sums[1] + right
 
-        sums = lax.fori_loop(0, groups, lambda number, sums: group(number, _GROUP, sums), sums)
-        return group(groups, rest, sums) if rest else sums
+        return lax.fori_loop(0, groups, group, sums)
 
     zero = jnp.zeros(vectors.shape, op.dtype)
     to_left, to_right = sum_blocks(op, add, around, (zero, zero), join=True)

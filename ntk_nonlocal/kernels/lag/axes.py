@@ -15,11 +15,13 @@ borders are reflected, which mixes lags, both are dense.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -48,11 +50,8 @@ class LagAxis:
 
     def pairs(self, pad: int = 0) -> tuple[Index, Index]:
         """(i, j) at every lag and position, -pad <= position < positions + pad. Outside the image where not a pair."""
-        position = np.arange(-pad, self.positions + pad)[None, :]
-        lag = self.lags[:, None] % self.length
-        wrapped = position >= self.length - lag + self.margin
-        left = position - 2 * self.margin * wrapped
-        return left, left + lag - self.length * wrapped
+        left, right = _pairs(self.lags, self.length, self.margin, pad)
+        return left, right
 
     def valid(self, pad: int) -> Index:
         left, right = self.pairs(pad)
@@ -70,15 +69,12 @@ class LagAxis:
 
     def place(self, left: Index, right: Index) -> Index:
         """The flat index (lag, position) at which the pair (left, right) of the image is stored."""
-        module = np if isinstance(left, np.ndarray) and isinstance(self.lags, np.ndarray) else jnp
-        lag = ((right - left - self.lags[0]) % self.length) // self.step
-        lag = module.minimum(lag, len(self.lags) - 1)  # only for positions that hold no pair
-        return lag * self.positions + left + 2 * self.margin * (right < left)
+        return _place(self.lags, left, right, self.length, self.step, self.margin)
 
     def image_pairs(self, pad: int = 0) -> tuple[Index, Index]:
         """As :meth:`pairs`, taken round the image's edges (circular padding)."""
-        left, right = self.pairs(pad)
-        return left % self.length, right % self.length
+        left, right = _ends(self.lags, self.length, self.margin, pad, "circular")
+        return left, right
 
     def take(self, values: Array, index: Index, axis: int) -> Array:
         """Elements of ``values``, whose axes ``axis`` and ``axis + 1`` are this one's, at flat indices (lags,
@@ -91,7 +87,7 @@ class LagAxis:
 
     def ends(self, pad: int, padding: str | None) -> tuple[Index, Index]:
         """The coordinates to look up in a table with one more, zero entry, see :func:`continued`."""
-        left, right = (continued(end, self.length, padding) for end in self.pairs(pad))
+        left, right = _ends(self.lags, self.length, self.margin, pad, padding)
         return left, right
 
     def tables(self, table: Array, pad: int, padding: str | None) -> tuple[Array, Array]:
@@ -134,6 +130,42 @@ class LagAxis:
                 total = term if total is None else total + term
         assert total is not None
         return total
+
+
+def _traced_once(function: Callable[..., Any], *static: int) -> Callable[..., Any]:
+    """A function of indices: in numpy where the first of them is, and otherwise one call in what is traced."""
+    compiled = jax.jit(function, static_argnums=static)
+
+    def chosen(lags: Index, *rest: Any) -> Any:
+        known = all(not isinstance(value, Array) for value in (lags, *rest))
+        return (function if known else compiled)(lags, *rest)
+
+    return chosen
+
+
+def _lag_pairs(lags: Index, length: int, margin: int, pad: int) -> tuple[Index, Index]:
+    position = np.arange(-pad, length + 2 * margin + pad)[None, :]
+    lag = lags[:, None] % length
+    wrapped = position >= length - lag + margin
+    left = position - 2 * margin * wrapped
+    return left, left + lag - length * wrapped
+
+
+def _lag_ends(lags: Index, length: int, margin: int, pad: int, padding: str | None) -> tuple[Index, Index]:
+    left, right = (continued(end, length, padding) for end in _lag_pairs(lags, length, margin, pad))
+    return left, right
+
+
+def _lag_place(lags: Index, left: Index, right: Index, length: int, step: int, margin: int) -> Index:
+    module = np if isinstance(left, np.ndarray) and isinstance(lags, np.ndarray) else jnp
+    lag = ((right - left - lags[0]) % length) // step
+    lag = module.minimum(lag, len(lags) - 1)  # only for positions that hold no pair
+    return lag * (length + 2 * margin) + left + 2 * margin * (right < left)
+
+
+_pairs = _traced_once(_lag_pairs, 1, 2, 3)
+_ends = _traced_once(_lag_ends, 1, 2, 3, 4)
+_place = _traced_once(_lag_place, 3, 4, 5)
 
 
 @dataclass(frozen=True)
