@@ -223,6 +223,10 @@ OTHER_FIGURES = {
         "python experiments/explorer_picture.py",
         "The page of `ntk-nonlocal explore`: weights of one pixel, by four denoisers",
     ),
+    "profile_time": (
+        "python experiments/profile_time.py",
+        "Where the time goes: the start of an exact kernel, and a step of training",
+    ),
     "gallery/*": (
         "python experiments/gallery.py",
         "A network of the gallery: weights of two pixels, its best output, PSNR against steps",
