@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
-from typing import Any
 
 from ntk_nonlocal.results import atomic_file, read_json
 
