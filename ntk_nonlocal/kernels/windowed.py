@@ -122,7 +122,7 @@ def _product(op: WindowedKernel, columns: Array) -> Array:
         to_left, to_right = jnp.zeros(vectors.shape, op.dtype), jnp.zeros(vectors.shape, op.dtype)
         for place in (first + k for k in range(size)):
             there = (place < lags_of(block)).astype(op.dtype)
-            line, column = place // op.column_lags, place % op.column_lags
+            line, column = jnp.int32(place // op.column_lags), jnp.int32(place % op.column_lags)
             row_lag, column_lag, start = index * op.block + line, column - across, op.start(column)
 
             def values(shift: Any, line: Array = line, start: Array = start, there: Array = there) -> Array:
