@@ -201,7 +201,7 @@ def _picture(
         settings |= {"gain": told.gain, "dark_variance": told.dark_variance}
         settings |= {"offset": told.offset, "read": told.read} if given else {}
     report(1.0)
-    result = found.image.astype(image.dtype)
+    result = found.image.astype(image.dtype, copy=False)
     if valid is not None and not fill:
         original = _as_given(noisy, image)
         result = np.where(valid, result, original)
@@ -311,7 +311,7 @@ def _in_tiles(
 ) -> tuple[NDArray[Any], int, float, dict[str, Any]]:
     """The closed form on every tile, brought near 1 by a power of two, which changes no digit."""
     exponent = math.frexp(float(np.abs(image).max()))[1] - 1
-    image, colours = np.ldexp(image, -exponent), replace(colours, sigma=math.ldexp(colours.sigma, -exponent))
+    colours = replace(colours, sigma=math.ldexp(colours.sigma, -exponent))
     height, width = image.shape[:2]
     tiles = Tiles.of((height, width), _LARGEST_TILE, _OVERLAP)
     total, done = len(tiles.corners) * products(setting, tiles.size), 0
@@ -324,7 +324,7 @@ def _in_tiles(
         report(done / total)
 
     def work(part: tuple[slice, slice]) -> NDArray[Any]:
-        here = image[part]
+        here: NDArray[Any] = np.ldexp(image[part], -exponent)
         local = None if deviation is None else np.moveaxis(deviation[part], 2, 0)
         share = 1.0
         if local is not None:
@@ -347,7 +347,8 @@ def _in_tiles(
     counts = Counter(step for step, _ in chosen)
     extra = {"tile": tiles.size, "steps_of_tiles": dict(sorted(counts.items()))}
     risk = float(np.ldexp(np.mean([risk for _, risk in chosen]), 2 * exponent))
-    return np.ldexp(found.astype(image.dtype), exponent), counts.most_common(1)[0][0], risk, extra
+    found = found.astype(image.dtype, copy=False)
+    return np.ldexp(found, exponent, out=found), counts.most_common(1)[0][0], risk, extra
 
 
 def _check_noise(noise: object, sigma: object) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ntk_nonlocal.images import check_sigma, estimate_sigma
 
-from .colours import quiet_covariance, share_noise
+from .colours import quiet_covariance, representative, share_noise
 from .spectrum import Coarse, coarse_noise
 
 Sigma = float | NDArray[np.float64]
@@ -125,6 +125,8 @@ def estimated_levels(image: NDArray[Any], mask: NDArray[np.bool_] | None) -> tup
     The latter is not None behind JPEG compression, demosaicing or resizing: noise that single pixels do not show. Where
     it is sure, the number is its level.
     """
+    if mask is None:
+        image = representative(image)
     if mask is not None and mask.shape[2] > 1:
         return _white_levels(image, mask), None
     coarse = coarse_noise(image if mask is None else np.where(mask, image, np.nan))

@@ -52,8 +52,8 @@ class Tiles:
         for part in self.parts:
             total[part] += self.ramp[:, :, None] * work(part)
             weight[part] += self.ramp
-        found: NDArray[Any] = total / weight[:, :, None]
-        return found
+        total /= weight[:, :, None]
+        return total
 
 
 def _along(length: int, largest: int, overlap: int) -> tuple[int, list[int]]:

@@ -10,6 +10,8 @@ import pytest
 
 from ntk_nonlocal.architecture import autoencoder, unet
 from ntk_nonlocal.denoisers import METHODS, denoise
+from ntk_nonlocal.denoisers.colours import representative
+from ntk_nonlocal.denoisers.levels import estimated_levels
 from ntk_nonlocal.denoisers.tiles import Tiles
 from ntk_nonlocal.images import add_noise, crop, example_image, psnr
 
@@ -267,3 +269,18 @@ def test_no_quality_is_promised_that_chance_could_give() -> None:
     noisy = add_noise(np.full((8, 64, 1), 0.5), 25 / 255)
     result = denoise(noisy, 25 / 255, fast=True)
     assert result.risk is not None and result.risk < 0.1 * (25 / 255) ** 2 and result.expected_psnr is None
+
+
+def test_large_images_are_told_by_bands_of_rows() -> None:
+    small = np.zeros((64, 64, 3), np.float32)
+    assert representative(small) is small
+    rows = np.broadcast_to(np.arange(3000, dtype=np.float32)[:, None, None], (3000, 2000, 1))
+    bands = representative(rows)[:, 0, 0]
+    assert 0.9 * 2**22 < 2000 * len(bands) <= 2**22
+    assert bands[0] < 8 and bands[-1] > 2980 and len(np.unique(bands)) == len(bands)
+    holed = np.where(rows < 5, np.nan, rows)
+    assert representative(holed) is holed
+    noisy = np.random.default_rng(0).normal(0.5, 0.1, (2100, 2100, 1)).astype(np.float32)
+    found, coarse = estimated_levels(noisy, None)
+    assert coarse is None
+    assert float(found) == pytest.approx(0.1, rel=0.01)

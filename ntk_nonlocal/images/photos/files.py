@@ -35,6 +35,7 @@ from .metadata import Exif
 from .tiff import TOO_LARGE, TiffPages, TiffWriter
 
 _BYTE = np.dtype(np.uint8)
+_ROWS_AT_ONCE = 256  # of what is computed in double precision
 _MOST_BYTES = 2**30
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP"}
 _KIND_NOT_READ = (
@@ -485,13 +486,16 @@ def _opaque(alpha: NDArray[Any], white: float) -> float:
 
 def _quantise(values: NDArray[Any], white: float, sample_type: np.dtype[Any], top: float) -> NDArray[Any]:
     """Samples of a file: values times ``white``, whole numbers from the least of their type, or zero, to ``top``."""
-    scaled = values.astype(np.float64) * white
-    if sample_type.kind == "f":
-        return scaled.astype(sample_type)
-    limits = np.iinfo(sample_type)
-    most = min(top, limits.max) if sample_type.kind == "u" else limits.max
-    levels: NDArray[Any] = np.clip(np.rint(scaled), limits.min, most)
-    return levels.astype(sample_type)
+    found = np.empty(values.shape, sample_type)
+    for start in range(0, len(values), _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        scaled = values[rows].astype(np.float64) * white
+        if sample_type.kind != "f":
+            limits = np.iinfo(sample_type)
+            most = min(top, limits.max) if sample_type.kind == "u" else limits.max
+            scaled = np.clip(np.rint(scaled), limits.min, most)
+        found[rows] = scaled
+    return found
 
 
 def _with_alpha(pixels: NDArray[Any], like: Photo, place: int) -> NDArray[Any]:
