@@ -129,7 +129,7 @@ def restarted(spec: Spec) -> dict[str, Any]:
         "import sys, time, json, jax; start = time.perf_counter(); from _bench_child import Spec, first_product; "
         "first_product(Spec(**json.loads(sys.argv[1]))); print(time.perf_counter() - start)"
     )
-    return _twice([sys.executable, "-c", script, json.dumps(asdict(spec))], spec.calls, lambda out, _: float(out))
+    return _restarts([sys.executable, "-c", script, json.dumps(asdict(spec))], spec.calls, lambda out, _: float(out))
 
 
 def first_product(spec: Spec) -> None:
@@ -147,16 +147,18 @@ def denoised(spec: Spec) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         noisy, out = Path(folder, "noisy.png"), Path(folder, "out.png")
         write_photo(noisy, np.clip(images_of(spec.side, 1)[0], 0, 1))
-
         command = [sys.executable, "-m", "ntk_nonlocal", "denoise", str(noisy), "-q", "-o", str(out)]
-        remove = [sys.executable, "-c", f"import pathlib; pathlib.Path({str(out)!r}).unlink(missing_ok=True)"]
-        return _twice(command, spec.calls, lambda _, wall: wall, before=remove)
+
+        def taken(_: str, wall: float) -> float:
+            out.unlink()  # for the next process
+            return wall
+
+        return _restarts(command, spec.calls, taken)
 
 
-def _twice(
-    command: list[str], calls: int, seconds: Callable[[str, float], float], before: list[str] | None = None
-) -> dict[str, Any]:
-    """A command in a process with an empty cache, and ``calls`` times after it."""
+def _restarts(command: list[str], calls: int, seconds: Callable[[str, float], float]) -> dict[str, Any]:
+    """A command in a process with an empty cache, and ``calls`` times after it; ``seconds`` of what it prints and of
+    its wall time."""
     found: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         environment = {
@@ -168,8 +170,6 @@ def _twice(
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
         }
         for stage in ["empty cache", *["filled cache"] * calls]:
-            if before:
-                subprocess.run(before, check=True)
             start = time.perf_counter()
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
             wall = time.perf_counter() - start
@@ -282,17 +282,11 @@ def environment(spec: Spec) -> dict[str, Any]:
         found["versions"]["neural-tangents"] = metadata.version("neural-tangents")
     except metadata.PackageNotFoundError:
         found["versions"]["neural-tangents"] = None
-    return {**found, "cpu": _cpu_model(), "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")}
-
-
-def _cpu_model() -> str | None:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
-        import platform
-
-        return platform.processor() or None
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
+    return {
+        **found,
+        "cpu": found["processor"],
+        "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+    }
 
 
 MEASUREMENTS: dict[str, Callable[[Spec], dict[str, Any]]] = {

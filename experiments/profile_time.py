@@ -61,7 +61,7 @@ def main() -> None:
         for side, channels in SIZES:
             print(f"training step, {side}x{side}, {channels} channels", flush=True)
             steps[f"{side}x{side}, {channels} channels"] = _child([side, channels], None)
-        write_json(RESULTS, {"start": starts, "step": steps, "environment": {**environment(), "cpu": _cpu()}})
+        write_json(RESULTS, {"start": starts, "step": steps, "environment": environment()})
     draw()
 
 
@@ -170,11 +170,6 @@ def _kind(operation: str) -> str:
     return "elementwise, Adam" if operation else "without a name"
 
 
-def _cpu() -> str | None:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
-
-
 def draw() -> None:
     from matplotlib.figure import Figure
 
@@ -183,7 +178,7 @@ def draw() -> None:
     above, below = figure.subplots(2, 1, height_ratios=(2, 3))
     _bars(above, stored["start"], "seconds", "A fresh process up to the first product of autoencoder(2), 64x64")
     _bars(below, stored["step"], "milliseconds, all cores together", "A step of Adam, autoencoder(3)")
-    figure.suptitle(f"Where the time goes: {stored['environment']['cpu']}", fontsize=10)
+    figure.suptitle(f"Where the time goes: {stored['environment']['processor']}", fontsize=10)
     with atomic_file(FIGURE) as file:
         figure.savefig(file, dpi=130, format="png")
     print(FIGURE)

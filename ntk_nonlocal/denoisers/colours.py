@@ -146,7 +146,7 @@ def representative(image: NDArray[Any]) -> NDArray[Any]:
     """Bands of rows, spread evenly, of an image of more than four million pixels, which tell its noise as well as all
     do; any other image, and one with values that are not finite in them, as it is."""
     height, width = image.shape[:2]
-    rows = max(_ENOUGH_PIXELS // (_BANDS * width), 1) // _BLOCK * _BLOCK
+    rows = _ENOUGH_PIXELS // (_BANDS * width) // _BLOCK * _BLOCK
     if height * width <= _ENOUGH_PIXELS or rows == 0:
         return image
     starts = np.linspace(0, height - rows, _BANDS).astype(int) // _BLOCK * _BLOCK

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,7 @@ from jax import Array, lax
 
 from ntk_nonlocal.architecture import PAD_MODES, Conv, Downsample, Upsample
 
+R = TypeVar("R")
 Index = Any  # an integer array: numpy where the lags are static, traced otherwise
 
 
@@ -50,8 +51,7 @@ class LagAxis:
 
     def pairs(self, pad: int = 0) -> tuple[Index, Index]:
         """(i, j) at every lag and position, -pad <= position < positions + pad. Outside the image where not a pair."""
-        left, right = _pairs(self.lags, self.length, self.margin, pad)
-        return left, right
+        return _pairs(self.lags, self.length, self.margin, pad)
 
     def valid(self, pad: int) -> Index:
         left, right = self.pairs(pad)
@@ -73,8 +73,7 @@ class LagAxis:
 
     def image_pairs(self, pad: int = 0) -> tuple[Index, Index]:
         """As :meth:`pairs`, taken round the image's edges (circular padding)."""
-        left, right = _ends(self.lags, self.length, self.margin, pad, "circular")
-        return left, right
+        return self.ends(pad, "circular")
 
     def take(self, values: Array, index: Index, axis: int) -> Array:
         """Elements of ``values``, whose axes ``axis`` and ``axis + 1`` are this one's, at flat indices (lags,
@@ -87,8 +86,7 @@ class LagAxis:
 
     def ends(self, pad: int, padding: str | None) -> tuple[Index, Index]:
         """The coordinates to look up in a table with one more, zero entry, see :func:`continued`."""
-        left, right = _ends(self.lags, self.length, self.margin, pad, padding)
-        return left, right
+        return _ends(self.lags, self.length, self.margin, pad, padding)
 
     def tables(self, table: Array, pad: int, padding: str | None) -> tuple[Array, Array]:
         """``table`` (..., this axis) at the left and the right coordinate; continued, or zero, outside the image."""
@@ -132,13 +130,13 @@ class LagAxis:
         return total
 
 
-def _traced_once(function: Callable[..., Any], *static: int) -> Callable[..., Any]:
-    """A function of indices: in numpy where the first of them is, and otherwise one call in what is traced."""
+def _traced_once(function: Callable[..., R], *static: int) -> Callable[..., R]:
+    """A function of indices: in numpy where all of them are known, and otherwise one call in what is traced."""
     compiled = jax.jit(function, static_argnums=static)
 
-    def chosen(lags: Index, *rest: Any) -> Any:
-        known = all(not isinstance(value, Array) for value in (lags, *rest))
-        return (function if known else compiled)(lags, *rest)
+    def chosen(*values: Any) -> R:
+        traced = any(isinstance(value, Array) for value in values)
+        return (compiled if traced else function)(*values)
 
     return chosen
 
