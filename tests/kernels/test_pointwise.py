@@ -26,6 +26,11 @@ GRID = np.arange(-9.6, 9.65, 0.12)
 WEIGHT = np.exp(-(GRID**2) / 2) * 0.12 / np.sqrt(2 * np.pi)
 
 
+def pair(tables: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Tables (..., 1, pixels) at both ends of all pairs."""
+    return tables[..., 0, :, None], tables[..., 0, None, :]
+
+
 def expectations(layer: Pointwise, rho: float) -> tuple[np.ndarray, np.ndarray]:
     """E[phi(u) phi(v)] and E[phi'(u) phi'(v)] for all pairs of variances."""
     root = np.sqrt(VARIANCES)
@@ -51,9 +56,6 @@ def test_the_series_is_exact_for_variances_up_to_4(name: str, dtype: type, limit
     assert count is not None
     table = table[:, :count]
 
-    def pair(values: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return values[..., 0, :, None], values[..., 0, None, :]
-
     diagonal = [np.diag(values).max() for values in expectations(layer, 1.0)]
     variance_behind = np.diag(expectations(layer, 1.0)[0])
     root = np.sqrt(VARIANCES)
@@ -71,7 +73,7 @@ def test_equal_pixels_have_no_distance() -> None:
     layer = Pointwise(jnp.tanh)
     variance = jnp.full((1, 3), 0.7)
     table = coefficients(layer, variance, 32)[:, :32]
-    new, _ = series(table, jnp.zeros((3, 3)), variance, lambda t: (t.reshape(-1, 1), t.reshape(1, -1)), False, True)
+    new, _ = series(table, jnp.zeros((3, 3)), variance, pair, False, True)
     assert not np.asarray(new).any()
 
 
