@@ -221,7 +221,9 @@ def _tell(photo: Photo, target: Path, results: list[Denoised], seconds: float, a
         print(text, flush=True)
     elif not args.quiet:
         coarse = any("correlation" in result.settings for result in results)
-        how = "given" if first.settings["sigma_given"] else "estimated" + ", coarser than pixels" * coarse
+        compressed = any("compressed" in result.settings for result in results)
+        kind = ", coarser than pixels" * coarse + ", before JPEG compression" * compressed
+        how = "given" if first.settings["sigma_given"] else "estimated" + kind
         sigma = first.told_sigma() if len(results) == 1 else f"{255 * min(levels):.1f} to {255 * max(levels):.1f}"
         unit = "" if photo.white in (255, 65535) else f" of 255, {_in_file(levels, photo.white)} in the file's numbers"
         pages = f"{len(results)} pages, " if len(results) > 1 else ""

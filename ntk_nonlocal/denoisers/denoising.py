@@ -112,8 +112,8 @@ def denoise(
       sigma: standard deviation of white Gaussian noise in the units of the image, which for integers are those of
         [0, 1]: a number, or an array of shape (C,) by channel, (H, W) by pixel ("ntk") or (H, W, C). Estimated where it
         is None, one number, or by channel where channels differ (:func:`ntk_nonlocal.images.estimate_sigma` says when
-        that fails). Noise found coarser than pixels, as JPEG compression, demosaicing and resizing leave it, is not
-        taken for white then: "ntk" uses its spectrum, estimated too. Zero gives the image back, and so does, with a
+        that fails). Noise found coarser than pixels, as demosaicing and resizing leave it, is not taken for white then:
+        "ntk" uses its spectrum, estimated too; behind JPEG compression the level is that before it. Zero gives the image back, and so does, with a
         warning, less than 1e-5 of the largest value. One number is the noise of the noisiest channel where channels
         share theirs (a grey picture stored as RGB).
       mask: shape (H, W) or (H, W, C), True where there is a value ("ntk"). What is not there, NaN for instance, takes
@@ -183,7 +183,8 @@ def _picture(
         levels = levels_of(image, sigma, valid)
         settings |= {"sigma_given": sigma is not None, "sigma": levels.sigma}
         if levels.coarse is not None and levels.coarse.sure:
-            settings["correlation"] = levels.coarse.correlation
+            compressed = levels.coarse.uncompressed is not None
+            settings |= {"compressed": True} if compressed else {"correlation": levels.coarse.correlation}
         elif levels.coarse is not None:
             settings["coarse_sigma"] = levels.coarse.level
         found, known = _gaussian(image, levels, valid, options, report), levels.sigma
@@ -238,7 +239,7 @@ def _gaussian(
     if options.method != "ntk":
         levels.evenly()
     spectra = None
-    if levels.coarse is not None and levels.coarse.sure:
+    if levels.coarse is not None and levels.coarse.sure and levels.coarse.uncompressed is None:
         colours = Colours.coarse(image, levels.coarse)
         spectra = levels.coarse.spectra[levels.coarse.planes[0]]
     elif valid is not None and valid.shape[2] > 1 and (valid != valid[:, :, :1]).any():

@@ -69,7 +69,7 @@ class Denoised:
         compression; and the noise's energy, which it knows only on average, has the standard deviation
         sigma^2 sqrt(2 / N) per sample: a risk of less than three of them is left out.
         """
-        if self.risk is None or self.settings["clipped"] or "correlation" in self.settings:
+        if self.risk is None or self.settings["clipped"] or {"correlation", "compressed"} & self.settings.keys():
             return None
         if self.risk < 3 * self.level**2 * math.sqrt(2 / self.image.size) or self.risk <= 0:
             return None
@@ -92,9 +92,11 @@ class Denoised:
         return f"{levels.min():.1f} to {levels.max():.1f}"
 
     def told_doubt(self) -> str:
-        """That the noise is or may be coarser than pixels, and what to do then; empty where it is not."""
+        """That the noise is or may be not white, and what to do then; empty where it is."""
         if "correlation" in self.settings:
             return f" of noise coarser than pixels (neighbours share {100 * self.settings['correlation']:.0f} %)"
+        if "compressed" in self.settings:
+            return " of noise before JPEG compression"
         if "coarse_sigma" not in self.settings:
             return ""
         level = 255 / self.white * self.settings["coarse_sigma"]
