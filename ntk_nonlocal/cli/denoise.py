@@ -225,7 +225,8 @@ def _tell(photo: Photo, target: Path, results: list[Denoised], seconds: float, a
         kind = ", coarser than pixels" * coarse + ", before JPEG compression" * compressed
         how = "given" if first.settings["sigma_given"] else "estimated" + kind
         sigma = first.told_sigma() if len(results) == 1 else f"{255 * min(levels):.1f} to {255 * max(levels):.1f}"
-        unit = "" if photo.white in (255, 65535) else f" of 255, {_in_file(levels, photo.white)} in the file's numbers"
+        plain = photo.white == 255 or (photo.white == 65535 and 255 * min(levels) >= 1)
+        unit = "" if plain else f" of 255, {_in_file(levels, photo.white)} in the file's numbers"
         pages = f"{len(results)} pages, " if len(results) > 1 else ""
         step = _chosen(first) if len(results) == 1 else ""
         line = f"{target}: {pages}sigma {sigma}{unit} ({how}){step}{_camera(first, photo.white)}, {seconds:.1f} s"
@@ -240,13 +241,18 @@ def _tell(photo: Photo, target: Path, results: list[Denoised], seconds: float, a
             + f"{255 * max(doubts):.0f}",
             file=sys.stderr,
         )
-    elif not first.settings["sigma_given"] and 255 * max(levels) < 1:
+    elif not first.settings["sigma_given"] and 255 * max(map(_contrast, results)) < 1:
         print(
             parsing.one_line(f"{target}: almost no noise was found, and little was changed; where you see noise, give")
             + " --sigma, such as 10, in 255ths of the picture's range of "
             + f"0 to {photo.white:g} (strong JPEG compression and resizing hide it from the estimate)",
             file=sys.stderr,
         )
+
+
+def _contrast(result: Denoised) -> float:
+    """The noise in units of what the middle 99.8 % of the picture's values span."""
+    return result.level / (float(result.settings["span"]) or 1.0)
 
 
 def _in_file(levels: list[float], white: float) -> str:

@@ -133,10 +133,11 @@ def colours_of(image: NDArray[Any], levels: NDArray[np.float64], by_channel: boo
         return Colours.opponent(channels, float(levels[0]))
     if covariance is None:
         covariance = np.diag(np.square(levels[noisy]))
-    values, vectors = np.linalg.eigh(covariance)
+    unit = levels[noisy] if by_channel else np.full(len(noisy), level)  # channels may be of different scales
+    values, vectors = np.linalg.eigh(covariance / np.outer(unit, unit))
     kept = values > 1e-3 * values.max()
-    whiten = level * (vectors[:, kept] / np.sqrt(values[kept])).T
-    back = vectors[:, kept] * np.sqrt(values[kept]) / level
+    whiten = level * (vectors[:, kept] / np.sqrt(values[kept])).T / unit
+    back = unit[:, None] * (vectors[:, kept] * np.sqrt(values[kept])) / level
     frame = _frame(whiten @ channel_transform(len(noisy)).T)
     place = np.eye(channels)[noisy]
     return Colours(frame.T @ whiten @ place, place.T @ back @ frame, level, False, copies)

@@ -22,6 +22,8 @@ from ntk_nonlocal.images import (
     estimate_poisson_gaussian,
     estimate_sigma,
     masked_image,
+    middle_range,
+    outlying,
     white_of,
 )
 
@@ -45,6 +47,8 @@ _OVERLAP = 48
 # Below this share of the largest value perturbations by a tenth of sigma are rounding errors in float32, and no image
 # shows such noise.
 _NO_NOISE = 1e-5
+_FAR = 10.0  # times the range of the values, from zero
+_SPIKE = 1000.0  # times the range of all others: no value of the scene, and too large to be computed beside them
 _CLIPPED = 1e-3  # a share of the values
 
 # Where the standard deviation of stabilised noise is believed to lie, whatever is measured.
@@ -113,8 +117,9 @@ def denoise(
         [0, 1]: a number, or an array of shape (C,) by channel, (H, W) by pixel ("ntk") or (H, W, C). Estimated where it
         is None, one number, or by channel where channels differ (:func:`ntk_nonlocal.images.estimate_sigma` says when
         that fails). Noise found coarser than pixels, as demosaicing and resizing leave it, is not taken for white then:
-        "ntk" uses its spectrum, estimated too; behind JPEG compression the level is that before it. Zero gives the image back, and so does, with a
-        warning, less than 1e-5 of the largest value. One number is the noise of the noisiest channel where channels
+        "ntk" uses its spectrum, estimated too; behind JPEG compression the level is that before it. Zero gives the
+        image back, and so does, with a warning, less than 1e-5 of the largest value. A channel of level zero takes no
+        part; one of a small level guides the others. One number is the noise of the noisiest channel where channels
         share theirs (a grey picture stored as RGB).
       mask: shape (H, W) or (H, W, C), True where there is a value ("ntk"). What is not there, NaN for instance, takes
         no part in estimates, kernels and averages, and comes back as it was.
@@ -176,8 +181,19 @@ def _picture(
     valid = None if mask is None else as_mask(mask, image.shape)
     if valid is not None and valid.all():
         valid = None
+    if options.method == "ntk":
+        spikes = outlying(image, np.zeros((1, 1, 1), bool) if valid is None else ~valid, _SPIKE)
+        if spikes.any():
+            warnings.warn(
+                f"values farther than {_SPIKE:g} times the range of all others beyond them, {np.count_nonzero(spikes)} "
+                "in number, are left as they are with their pixels; mask= and fill= give estimates for such",
+                stacklevel=3,
+            )
+            valid = ~spikes.any(axis=2, keepdims=True) & (True if valid is None else valid)
+            image = masked_image(noisy, valid)
     settings: dict[str, Any] = {"method": options.method, "seed": options.seed, "clipped": _clipped(image)}
     settings["white"] = white_of(image)
+    settings["span"] = max(float(np.ptp(middle_range(image[:, :, c]))) for c in range(image.shape[2]))
     known: Sigma
     if isinstance(noise, str) and noise == "gaussian":
         levels = levels_of(image, sigma, valid)
@@ -226,6 +242,10 @@ def _gaussian(
     report: Callable[[float], None],
 ) -> _Found:
     """The image without white noise of these levels."""
+    origin = _origin(image)
+    if origin:
+        shifted = _gaussian(image - image.dtype.type(origin), levels, valid, options, report)
+        return replace(shifted, image=shifted.image + image.dtype.type(origin))
     if valid is not None:
         image = np.moveaxis(filled(np.moveaxis(image, 2, 0), np.moveaxis(valid, 2, 0)), 0, 2)
     if levels.level <= _NO_NOISE * float(np.abs(image).max()):
@@ -293,6 +313,14 @@ def _poisson(
         risk = float(found.risk / unit**2 * variance.mean())
     result = _Found(mean, found.step, risk, found.network, found.settings)
     return result, float(np.sqrt(variance.mean()))
+
+
+def _origin(image: NDArray[Any]) -> float:
+    """Where values begin that lie far from zero, as of temperatures and times: their offset is not to cost digits."""
+    low, high = float(image.min()), float(image.max())
+    if low == high or max(low, -high) < _FAR * (high - low):
+        return 0.0
+    return low if low > 0 else high
 
 
 def _clipped(image: NDArray[Any]) -> bool:

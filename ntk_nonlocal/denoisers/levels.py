@@ -18,6 +18,8 @@ Sigma = float | NDArray[np.float64]
 
 _LEAST_DEVIATION = 1e-3  # of a map, in units of its root mean square: what is told to be exact
 _OTHER_LEVEL = 1.5  # channels whose quiet parts differ by this factor are estimated one by one
+_TWO_VALUES = 0.95  # of a channel's values, at the ends of its range: a mask, no picture
+_SMOOTH = 1e-6  # of the noisiest channel's variance in quiet parts: less is no noise
 _ONE_SOURCE = 0.1  # of the noise's variance: less than this in a direction, content included, is no channel of its own
 
 
@@ -137,18 +139,25 @@ def estimated_levels(image: NDArray[Any], mask: NDArray[np.bool_] | None) -> tup
 
 def _white_levels(image: NDArray[Any], mask: NDArray[np.bool_] | None) -> Sigma:
     """As far as single pixels show it: one number, or shape (C,) where channels differ."""
-    joint = estimate_sigma(image, mask=mask)
     channels = image.shape[2]
     if channels == 1:
-        return joint
+        return estimate_sigma(image, mask=mask)
     seen = image if mask is None else np.where(mask, image, np.nan)
-    quiet = quiet_covariance(seen, 0)
-    if quiet is None:
-        return joint
-    variance = np.diag(quiet)
-    noisy = variance > 0
-    if not noisy.any():
-        return joint
+    least, most = (extreme(seen, axis=(0, 1)) for extreme in (np.nanmin, np.nanmax))
+    ends = ((seen == least) | (seen == most)).sum(axis=(0, 1)) / np.isfinite(seen).sum(axis=(0, 1))
+    noisy = (least == most) | (ends < _TWO_VALUES)
+    quiet = quiet_covariance(seen[:, :, noisy], 0) if noisy.any() else None
+    variance = np.zeros(channels)
+    if quiet is not None:
+        variance[noisy] = np.diag(quiet)
+        noisy = variance > _SMOOTH * variance.max()
+    if not noisy.any() or (quiet is None and noisy.all()):
+        return estimate_sigma(image, mask=mask)
+    if ((least < most) & ~noisy).any():  # a gradient, a mask: it tells nothing of the noise of the others
+        found = np.zeros(channels)
+        found[noisy] = _white_levels(image[:, :, noisy], mask)
+        return found
+    joint = estimate_sigma(image, mask=mask)
     pixels = seen[np.isfinite(seen).all(axis=2)][:, noisy].astype(np.float64)
     content = np.linalg.eigvalsh(np.atleast_2d(np.cov(pixels.T)))
     differ = variance[noisy].max() > _OTHER_LEVEL**2 * variance[noisy].min()

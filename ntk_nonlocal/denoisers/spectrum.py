@@ -9,10 +9,10 @@ lowest frequencies is told from the noise by a Gaussian through the next ones, S
 Texture has a spectrum as well. It differs from noise in that hardly two parts of a picture have the same: where the
 quietest blocks hold less than the next ones do, it is not noise.
 
-JPEG compression rounds the cosine coefficients of 8x8 blocks to multiples of a step, which is large at high frequencies:
-they vanish there, on the grid of those blocks alone, and by that the grid is found. On it noise stays independent
-between the coefficients, rounded as they are, so that the blocks of the grid are taken where there are enough of them.
-The middle frequencies, whose steps are small, then tell how strong the noise was before compression. Measured, taking it
+JPEG compression rounds the cosine coefficients of 8x8 blocks to multiples of a step, large at high frequencies: they
+vanish there, on the grid of those blocks alone, and by that the grid is found. On it noise stays independent between
+the coefficients, rounded as they are, so that the blocks of the grid are taken where there are enough of them. The
+middle frequencies, whose steps are small, then tell how strong the noise was before compression. Measured, taking it
 for white of that level removes more than its present spectrum does: what was rounded away is an error as well.
 """
 
@@ -34,6 +34,7 @@ _MOST_BLOCKS = 30_000
 _FEWEST_BLOCKS = 1_000
 _FEWEST_PIXELS = 128 * 128  # smaller parts of fur, grass or tissue are as even as noise
 _CLIPPED_SHARE = 0.05  # of a block's values, at the ends of the range
+_NEAR_END = 0.02  # of the range: as far compression moves what was clipped
 _QUIET = (0.0, 0.1)  # shares of the blocks, quietest first
 _QUIETEST, _NEXT = (0.0, 0.05), (0.1, 0.15)
 _FARTHER = (0.2, 0.3)
@@ -60,11 +61,12 @@ _SURE_ON_GRID, _SURE_FARTHER = (2.5, 0.15), 0.2
 _MAYBE_ON_GRID = 0.4  # compression leaves texture and noise the same spectrum, and hides noise from single pixels
 # The middle frequencies' deviation over that of the noise before compression: rounding to steps adds to it.
 _ROUNDED = 1.2
+_STRONG = 0.3  # of the picture's range: fur fills it, noise hardly
 _FAINT = 0.016  # of the picture's range: as strong are what compression itself leaves in quiet blocks
-# The high frequencies of blocks on the grid of JPEG over those of other blocks: .05 to .4 where it compressed, .95 else.
+# The high frequencies of blocks on the grid of JPEG over those of others: .05 to .4 where it compressed, else .95.
 _ON_GRID = 0.6
 _GRID_BLOCKS, _GRID_ENOUGH = 1_500, 550
-# Noise of all channels, in the mean of three of them that hold their brightness alone (ITU-R BT.601), as JPEG leaves it.
+# What white noise of three channels leaves in their mean, in its units, where JPEG keeps its brightness alone (BT.601).
 _BRIGHTNESS = np.sqrt(3 * np.square([0.299, 0.587, 0.114]).sum())
 _NO_NOISE, _LEAST = 0.05, 0.5  # of the noisiest plane's level: what is no plane; what any plane is taken to have
 
@@ -148,6 +150,7 @@ def coarse_noise(image: NDArray[Any]) -> Coarse | None:
         first, second = _QUIET, (_QUIET[1], 2 * _QUIET[1])
         sure = even(rise(first, second), _SURE_ON_GRID) and rise(_QUIETEST, _FARTHER) < _SURE_FARTHER
         doubtful = near < _MAYBE_ON_GRID
+    sure = sure and share < _STRONG
     if not sure and not doubtful:
         return None
     colours = (_powers(plane, usable, grid) for plane in planes[1:])
@@ -211,7 +214,9 @@ def _windows(plane: NDArray[Any], grid: tuple[int, int] | None) -> NDArray[Any]:
 
 def _usable(image: NDArray[Any], grid: tuple[int, int] | None) -> NDArray[np.bool_]:
     """Which blocks are whole and hardly clipped, shape (rows, columns)."""
-    ends = (image == np.nanmin(image, (0, 1))) | (image == np.nanmax(image, (0, 1)))
+    low, high = np.nanmin(image, (0, 1)), np.nanmax(image, (0, 1))
+    margin = 0 if grid is None else _NEAR_END * (high - low)
+    ends = (image <= low + margin) | (image >= high - margin)
     gone = ~np.isfinite(image).all(axis=2)
     clipped = _windows(ends.mean(axis=2), grid).mean(axis=(2, 3))
     found: NDArray[np.bool_] = (clipped <= _CLIPPED_SHARE) & ~_windows(gone, grid).any(axis=(2, 3))

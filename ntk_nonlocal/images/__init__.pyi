@@ -12,7 +12,7 @@ from .arrays import (
 )
 from .example import crop, example_image
 from .metrics import psnr, ssim
-from .noise import add_noise, as_mask, estimate_sigma, masked_image
+from .noise import add_noise, as_mask, estimate_sigma, masked_image, middle_range, outlying
 from .photos import Photo, Photos, check_writable, open_photos, open_writer, read_photo, write_photo
 from .poisson import PoissonGaussian, estimate_poisson_gaussian
 
@@ -34,8 +34,10 @@ __all__ = [
     "finite_array",
     "finite_jax",
     "masked_image",
+    "middle_range",
     "open_photos",
     "open_writer",
+    "outlying",
     "plain_array",
     "psnr",
     "read_photo",

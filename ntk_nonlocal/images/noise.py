@@ -41,6 +41,9 @@ _FEWEST_PATCHES = 64
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as in JPEG
 _HIDDEN_COLOUR = 4.0  # brightness this many times as noisy as the whole; up to 3.4 in photographs that were never JPEG
 _ENOUGH_PIXELS = 64 * 64  # of smaller images the two figures are too rough to be compared
+# Beyond the middle of an image's values by more than what that spans: of a hot pixel, a cosmic ray, a code of no data.
+_MIDDLE = (0.001, 0.999)
+_FEW_PIXELS = 32 * 32  # of smaller images every patch counts
 _CHECKERS = 8  # the two halves of an image are the black and white fields of an 8x8 checkerboard
 
 
@@ -84,11 +87,14 @@ def estimate_sigma(
     Behind JPEG compression within 2.5/255 of the truth from 10/255 to 25/255, at quality 85 and more (90 where colour
     is kept at full resolution).
 
+    A few values far beyond all others, of hot pixels for instance, do not count, from 32x32 pixels on.
+
     Known failures: noise that is correlated between pixels (demosaicing, resizing, JPEG compression below quality 85)
-    reads too low (``denoise`` without a sigma looks for it by itself), noise that all three channels share (tinted
+    reads too low (``denoise`` without a sigma looks for it by itself), noise that differs over the picture as that of
+    its quietest parts, noise that all three channels share (tinted
     grey, grain in the brightness alone) up to 1.7 times too high, from which denoising gains; in an image without
     noise, fine texture and grain read as noise (up to 3.2/255 in colour, 5.6/255 in grey and behind JPEG compression,
-    14/255 in strong colours behind it); strong noise that was clipped to [0, 1] reads too low, by 1/255 to 3/255 at
+    8/255 in a meadow, 14/255 in strong colours behind JPEG); strong noise that was clipped to [0, 1] reads too low, by 1/255 to 3/255 at
     50/255; noise that grows with the brightness reads as that of the smoothest parts; images of 32x32 and less give a
     rough figure, and behind JPEG compression those below 64x64 next to nothing.
 
@@ -113,6 +119,12 @@ def estimate_sigma(
 
 
 def _of_channels(given: NDArray[np.float64], missing: NDArray[np.bool_]) -> float:
+    outliers = outlying(given, missing, 1)
+    if outliers.any() and outliers[:, :, 0].size >= _FEW_PIXELS:
+        given, missing = given.copy(), missing | outliers
+        for channel in range(given.shape[2]):
+            values = given[:, :, channel]
+            values[outliers[:, :, channel]] = np.median(values[~outliers[:, :, channel]])
     image = _distinct_channels(given)
     if image.shape[2] == 0:
         return 0.0
@@ -132,6 +144,28 @@ def _noise_of(image: NDArray[np.float64], gone: NDArray[np.bool_]) -> float:
         return whole
     brightness = _white_noise(image @ _LUMA[:, None], clipped, gone) / float(np.linalg.norm(_LUMA))
     return brightness if brightness > _HIDDEN_COLOUR * whole else whole
+
+
+def middle_range(values: NDArray[Any]) -> tuple[float, float]:
+    """Between which of them the middle 99.8 % of some values lie, one at least left out at either end."""
+    last = values.size - 1
+    low, high = int(np.ceil(_MIDDLE[0] * last)), int(np.floor(_MIDDLE[1] * last))
+    ordered = np.partition(values, (low, high), axis=None)
+    return float(ordered[low]), float(ordered[high])
+
+
+def outlying(image: NDArray[Any], missing: NDArray[np.bool_], reach: float) -> NDArray[np.bool_]:
+    """Which values of (H, W, C) lie beyond the middle 99.8 % of their channel, and farther than ``reach`` times what
+    these span. None where these are all the same."""
+    found = np.zeros(image.shape, bool)
+    gone = np.broadcast_to(missing, image.shape)
+    for channel in range(image.shape[2]):
+        values = image[:, :, channel]
+        there = values[~gone[:, :, channel]]
+        bottom, top = middle_range(there) if there.size else (0.0, 0.0)
+        if top > bottom:
+            found[:, :, channel] = (values > top + reach * (top - bottom)) | (values < bottom - reach * (top - bottom))
+    return found & ~gone
 
 
 def as_mask(mask: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.bool_]:

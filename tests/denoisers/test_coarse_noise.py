@@ -14,7 +14,7 @@ from skimage.transform import resize
 
 from ntk_nonlocal.denoisers import denoise
 from ntk_nonlocal.denoisers.ntk import FAST, closed_form
-from ntk_nonlocal.denoisers.spectrum import coarse_noise, coloured
+from ntk_nonlocal.denoisers.spectrum import _grid_of_compression, coarse_noise, coloured
 from ntk_nonlocal.images import add_noise, crop, example_image, psnr
 
 Image = np.ndarray[Any, Any]
@@ -37,9 +37,9 @@ def demosaiced(image: Image) -> Image:
     return np.asarray(convolve(image * seen, tent) / convolve(seen.astype(float), tent))
 
 
-def compressed(image: Image) -> Image:
+def compressed(image: Image, quality: int = 50) -> Image:
     buffer = io.BytesIO()
-    Pillow.fromarray(np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)).save(buffer, "JPEG", quality=50)
+    Pillow.fromarray(np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)).save(buffer, "JPEG", quality=quality)
     return np.asarray(Pillow.open(buffer)) / 255
 
 
@@ -77,6 +77,33 @@ def test_noise_behind_strong_jpeg_compression() -> None:
     result = denoise(noisy, fast=True)
     assert result.settings["correlation"] > 0.2
     assert psnr(result.image, clean) > psnr(noisy, clean) + 1.5
+
+
+@pytest.mark.parametrize("quality", [50, 60, 75])
+@pytest.mark.parametrize("cut", [(0, 0), (3, 5)])
+def test_on_the_grid_of_jpeg_the_noise_before_it_is_found(quality: int, cut: tuple[int, int]) -> None:
+    clean = example_image(256)
+    dirty = compressed(add_noise(clean, 15 / 255), quality)
+    seen = dirty[cut[0] :, cut[1] :]
+    assert _grid_of_compression(seen.mean(axis=2)) == tuple(-part % 8 for part in cut)
+    found = coarse_noise(seen)
+    assert found is not None and found.sure
+    assert found.level * 255 == pytest.approx(15, rel=0.2)
+
+
+def test_what_was_never_compressed_has_no_grid() -> None:
+    for image in (example_image(256), add_noise(example_image(256), SIGMA), np.zeros((64, 64, 1))):
+        assert _grid_of_compression(image.mean(axis=2)) is None
+
+
+def test_noise_behind_jpeg_compression_is_removed_and_a_clean_picture_left() -> None:
+    clean = example_image(256)
+    noisy = compressed(add_noise(clean, 15 / 255), 60)
+    result = denoise(noisy, fast=True)
+    assert "of noise before JPEG compression" in repr(result) and result.expected_psnr is None
+    assert psnr(result.image, clean) > psnr(noisy, clean) + 1.5
+    found = coarse_noise(compressed(clean, 60))
+    assert found is None or not found.sure
 
 
 def test_the_spectrum_is_that_of_the_noise() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from typing import Any
 
 import numpy as np
@@ -284,3 +285,55 @@ def test_large_images_are_told_by_bands_of_rows() -> None:
     found, coarse = estimated_levels(noisy, None)
     assert coarse is None
     assert float(found) == pytest.approx(0.1, rel=0.01)
+
+
+@pytest.fixture(scope="module")
+def grey() -> np.ndarray[Any, Any]:
+    return crop(example_image(256), 96, center=(64, 112))[:, :, :1]
+
+
+@pytest.mark.parametrize("value", [50.0, -50.0, 1e20, -3.4e38])
+def test_a_hot_pixel_spoils_no_other(value: float, grey: Any) -> None:
+    noisy = add_noise(grey, SIGMA).astype(np.float32)
+    expected = denoise(noisy, fast=True).image
+    noisy[40, 40] = value
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        result = denoise(noisy, fast=True)
+    assert any("left as they are" in str(one.message) for one in told) == (abs(value) > 1e3)
+    elsewhere = np.ones(grey.shape, bool)
+    elsewhere[32:49, 32:49] = False
+    assert psnr(result.image[elsewhere][:, None], grey[elsewhere][:, None]) == pytest.approx(
+        psnr(expected[elsewhere][:, None], grey[elsewhere][:, None]), abs=0.3
+    )
+    if abs(value) > 1e3:
+        assert result.image[40, 40] == np.float32(value)
+
+
+@pytest.mark.parametrize(("offset", "kind"), [(1e4, np.float32), (-1e5, np.float32), (1e7, np.float64)])
+def test_an_offset_costs_nothing(offset: float, kind: Any, grey: Any) -> None:
+    noisy = add_noise(grey, SIGMA)
+    expected = psnr(denoise(noisy, fast=True).image, grey)
+    shifted = denoise((noisy + offset).astype(kind), fast=True)
+    assert psnr(shifted.image.astype(np.float64) - offset, grey) == pytest.approx(expected, abs=0.1)
+    assert shifted.sigma == pytest.approx(SIGMA, rel=0.1)
+
+
+@pytest.mark.parametrize("kind", ["gradient", "sine", "step", "mask"])
+def test_a_smooth_channel_beside_noisy_ones(kind: str, grey: Any) -> None:
+    ramp = np.linspace(0, 1, grey.shape[1])[None, :, None] + 0 * grey
+    beside = {"gradient": ramp, "sine": np.sin(6 * ramp), "step": 1.0 * (ramp > 0.5), "mask": 1.0 * (grey > 0.5)}[kind]
+    noisy = add_noise(grey, SIGMA)
+    alone = denoise(noisy, fast=True)
+    both = denoise(np.concatenate([noisy, beside], axis=2), fast=True)
+    assert np.allclose(both.sigma, [float(alone.sigma), 0])
+    assert psnr(both.image[:, :, :1], grey) == pytest.approx(psnr(alone.image, grey), abs=0.1)
+    np.testing.assert_allclose(both.image[:, :, 1:], beside, atol=1e-6)
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_channels_may_be_of_any_scale(given: bool, clean: Any, noisy: Any) -> None:
+    scale = np.array([1, 1, 0.01])
+    result = denoise(noisy * scale, SIGMA * scale if given else None, fast=True)
+    blue = result.image[:, :, 2:] / scale[2]
+    assert psnr(blue, clean[:, :, 2:]) > psnr(noisy[:, :, 2:], clean[:, :, 2:]) + 5

@@ -31,6 +31,14 @@ def test_a_clean_image_reads_low(clean):
     assert estimate_sigma(clean) * 255 < 1.5
 
 
+@pytest.mark.parametrize("value", [5.0, -50.0, 1e3, 1e20, 3.4e38])
+def test_a_hot_pixel_is_no_noise(clean, value):
+    noisy = add_noise(clean[:160, :160], 5 / 255)
+    noisy[50, 50] = value
+    assert estimate_sigma(noisy) * 255 == pytest.approx(5, abs=0.5)
+    assert estimate_sigma(noisy[:, :, 0]) * 255 == pytest.approx(5, abs=0.8)
+
+
 def test_noise_as_strong_as_the_image(clean):
     assert estimate_sigma(add_noise(clean, 1.0)) == pytest.approx(1, rel=0.03)
 
