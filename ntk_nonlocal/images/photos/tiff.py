@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from .beside import XMP_TAG, Beside, of_tiff
 from .decoded import ALPHA, Decoded, TiffKind, convert
@@ -129,7 +129,13 @@ class TiffPages:
         plain = page.photometric in (colour.MINISBLACK, colour.MINISWHITE, colour.RGB)
         self._check(page, plain)
         if not plain or bits < 8 or page.dtype is None:
-            return self._by_pillow(number, exif, beside, kind)
+            try:
+                return self._by_pillow(number, exif, beside, kind)
+            except UnidentifiedImageError:
+                told = f"{bits}-bit {getattr(page.photometric, 'name', page.photometric)}"
+                raise UnreadableError(
+                    f"its samples are {told}, which is not supported; save it with 8 or 16 bit, as grey or RGB"
+                ) from None
         if page.imagedepth != 1:
             raise UnreadableError("it has a depth, voxels in three directions; save its slices as pages")
         pixels = page.asarray() if self._planes is None else np.array(self._planes[number])
