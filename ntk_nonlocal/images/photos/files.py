@@ -440,9 +440,12 @@ class PhotoWriter:
                 stacklevel=4,
             )
             white, sample_type = 255.0, _BYTE
-        top = white if white != like.white else max(white, float(np.nanmax(like.image)) * white)
+        top = white
+        if white == like.white:
+            top = max(white, float(np.max(like.image, where=np.isfinite(like.image), initial=0)) * white)
         pixels = _quantise(values, white, sample_type, top)
-        if like.valid is not None and like.nodata is not None and values.shape == like.image.shape:
+        kept = sample_type == like.sample_type and values.shape == like.image.shape
+        if like.valid is not None and like.nodata is not None and kept:
             pixels[~like.valid & (values == like.image)] = like.nodata
         extras, same = like.extras, values.shape[2] == like.image.shape[2]
         if not same:

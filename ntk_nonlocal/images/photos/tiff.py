@@ -157,7 +157,7 @@ class TiffPages:
         codes += [0] * (extra - len(codes))
         icc_profile = page.tags.valueof(_ICC_TAG)
         return Decoded(
-            pixels, tuple(codes), exif, icc_profile or None, None, packed, _nodata(tags), beside, kind
+            pixels, tuple(codes), exif, icc_profile or None, None, packed, _nodata(tags, pixels.dtype), beside, kind
         )  # fmt: skip
 
     def _check(self, page: Any, plain: bool) -> None:
@@ -214,14 +214,20 @@ class TiffPages:
         return exif, of_tiff(others, self._lost), tags
 
 
-def _nodata(tags: Directory) -> float | None:
+def _nodata(tags: Directory, sample_type: np.dtype[Any]) -> float | None:
+    """The number that stands for none; None where there is none that a sample of this type can be."""
     entry = tags.get(_NODATA_TAG)
     if not isinstance(entry, Entry):
         return None
     try:
-        return float(entry.value.split(b"\0")[0])
+        number = float(entry.value.split(b"\0")[0])
     except ValueError:
         return None
+    if sample_type.kind == "f":  # its largest number is often written in too few digits, and is more then
+        limits = np.finfo(sample_type)
+        return float(np.clip(number, limits.min, limits.max))
+    whole = np.iinfo(sample_type)
+    return number if number.is_integer() and whole.min <= number <= whole.max else None
 
 
 class TiffWriter:

@@ -174,6 +174,43 @@ def test_pixels_without_a_value_are_told_and_come_back(tmp_path: Path, dtype: st
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif")[2:4, 3:5], values[2:4, 3:5])
 
 
+@pytest.mark.parametrize(
+    ("dtype", "text"),
+    [("uint16", "-9999"), ("uint8", "256"), ("int16", "-1e30"), ("uint8", "2.5"), ("int32", "nan"), ("uint32", "inf")],
+)
+def test_no_whole_number_is_a_nodata_that_its_type_has_not(tmp_path: Path, dtype: str, text: str) -> None:
+    values = np.random.default_rng(0).integers(0, 100, (9, 10)).astype(dtype)
+    tifffile.imwrite(tmp_path / "in.tif", values, extratags=[(42113, 2, 0, text, True)])
+    photo = read_photo(tmp_path / "in.tif")
+    assert photo.valid is None
+    write_photo(tmp_path / "out.tif", photo.image, like=photo)
+    with tifffile.TiffFile(tmp_path / "out.tif") as file:
+        np.testing.assert_array_equal(file.asarray(), values)
+        assert file.pages.first.tags.valueof(42113) == text
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_largest_number_written_in_few_digits_is_nodata(tmp_path: Path, dtype: str) -> None:
+    values = np.random.default_rng(0).normal(size=(9, 10)).astype(dtype)
+    values[2:4, 3:5] = np.finfo(dtype).min
+    text = "-1.79769313486232e+308" if dtype == "float64" else "-3.40282346638529e+38"
+    tifffile.imwrite(tmp_path / "in.tif", values, extratags=[(42113, 2, 0, text, True)])
+    photo = again(tmp_path / "in.tif", tmp_path / "out.tif")
+    assert (~photo.valid).sum() == 4
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif")[2:4, 3:5], values[2:4, 3:5])
+
+
+def test_nodata_of_sixteen_bits_is_clipped_where_eight_are_written(tmp_path: Path) -> None:
+    values = np.full((9, 10), 300, np.uint16)
+    values[2:4, 3:5] = 65535
+    tifffile.imwrite(tmp_path / "in.tif", values, extratags=[(42113, 2, 0, "65535", True)])
+    photo = read_photo(tmp_path / "in.tif")
+    with pytest.warns(UserWarning, match="left out"), pytest.warns(UserWarning, match="holds 8 bits"):
+        write_photo(tmp_path / "out.webp", photo.image, like=photo)
+    found = np.asarray(Image.open(tmp_path / "out.webp"))
+    assert found[3, 4].min() > 250 and found[0, 0].max() < 90
+
+
 @pytest.mark.parametrize("source", [".png", ".jpg", ".tif", ".webp"])
 @pytest.mark.parametrize("target", [".png", ".jpg", ".tif", ".webp"])
 def test_xmp_is_kept_in_every_format_and_says_upright(tmp_path: Path, source: str, target: str) -> None:
