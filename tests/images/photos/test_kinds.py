@@ -211,6 +211,49 @@ def test_nodata_of_sixteen_bits_is_clipped_where_eight_are_written(tmp_path: Pat
     assert found[3, 4].min() > 250 and found[0, 0].max() < 90
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_all_pages_have_the_unit_of_the_brightest(tmp_path: Path, order: int) -> None:
+    stack = np.stack([levels(9, 11).astype(np.uint16), levels(9, 11, depth=16)])[::order]
+    tifffile.imwrite(tmp_path / "in.tif", stack, photometric="minisblack")
+    with open_photos(tmp_path / "in.tif") as photos:
+        assert [photo.white for photo in photos] == [65535, 65535]
+        np.testing.assert_array_equal([np.rint(65535 * photo.image[:, :, 0]) for photo in photos], stack)
+    wide = stack[::order].astype(np.float32)
+    wide[1, 2, 3] = 3e38
+    wide = wide[::order]
+    tifffile.imwrite(tmp_path / "in.tif", wide, photometric="minisblack")
+    with open_photos(tmp_path / "in.tif") as photos:
+        np.testing.assert_allclose([photo.image[:, :, 0] * photo.white for photo in photos], wide, rtol=1e-7)
+
+
+def test_a_page_may_be_without_values_and_not_all_of_them(tmp_path: Path) -> None:
+    stack = np.random.default_rng(0).random((3, 9, 11)).astype(np.float32)
+    stack[0] = np.nan
+    tifffile.imwrite(tmp_path / "in.tif", stack, photometric="minisblack")
+    with open_photos(tmp_path / "in.tif") as photos, open_writer(tmp_path / "out.tif", photos[0], 3) as writer:
+        assert [photo.valid is None for photo in photos] == [False, True, True]
+        for photo in photos:
+            writer.add(photo.image, photo)
+    np.testing.assert_allclose(tifffile.imread(tmp_path / "out.tif"), stack, rtol=2e-7)
+    tifffile.imwrite(tmp_path / "in.tif", np.full_like(stack, np.nan), photometric="minisblack")
+    with (
+        open_photos(tmp_path / "in.tif") as photos,
+        pytest.raises(ValueError, match="none of its 3 pages holds a value"),
+    ):
+        photos[0]
+
+
+def test_a_damaged_page_is_named_before_the_first_is_given(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", levels(3, 9, 11), photometric="minisblack", compression="zlib")
+    with tifffile.TiffFile(tmp_path / "in.tif") as file:
+        place = file.pages[1].aspage().dataoffsets[0]
+    data = bytearray((tmp_path / "in.tif").read_bytes())
+    data[place : place + 20] = bytes(20)
+    (tmp_path / "in.tif").write_bytes(data)
+    with open_photos(tmp_path / "in.tif") as photos, pytest.raises(ValueError, match="page 2 of 3: it is damaged"):
+        photos[0]
+
+
 @pytest.mark.parametrize("source", [".png", ".jpg", ".tif", ".webp"])
 @pytest.mark.parametrize("target", [".png", ".jpg", ".tif", ".webp"])
 def test_xmp_is_kept_in_every_format_and_says_upright(tmp_path: Path, source: str, target: str) -> None:
