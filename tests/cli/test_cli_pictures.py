@@ -116,6 +116,14 @@ def test_a_mask_in_a_file(tmp_path: Path, capsys: Any) -> None:
     assert "has 32x20 pixels" in capsys.readouterr().err
 
 
+def test_what_tifffile_says_to_its_log_is_not_printed(tmp_path: Path, capfd: Any) -> None:
+    tag = [(42113, 2, 0, "not a number", True)]
+    tifffile.imwrite(tmp_path / "in.tif", np.rint(255 * noisy(16)).astype(np.uint8), extratags=tag)
+    for options in ([], ["-v"]):
+        assert call(tmp_path / "in.tif", "-o", tmp_path / "out.tif", "--method", "tv", *options) == 0
+        assert ("GDAL_NODATA" in capfd.readouterr().err) == (options == ["-v"])
+
+
 def test_noise_of_a_camera_in_the_files_numbers(tmp_path: Path, capsys: Any) -> None:
     rng = np.random.default_rng(0)
     photons = 30 * np.kron(grey(), np.ones((2, 2)))
