@@ -191,7 +191,7 @@ def _printable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _messages(args: argparse.Namespace) -> Iterator[None]:
-    """Log lines and warnings of the package on stderr, one line each, as loud as asked for."""
+    """Log lines and warnings of the package on stderr, one line each, as loud as asked for; tifffile's with -v."""
     package = logging.getLogger("ntk_nonlocal")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
@@ -199,6 +199,10 @@ def _messages(args: argparse.Namespace) -> Iterator[None]:
     package.addHandler(handler)
     levels = (logging.ERROR if args.quiet else logging.WARNING, logging.INFO, logging.DEBUG)
     package.setLevel(levels[min(args.verbose, 2)])
+    decoders = logging.getLogger("tifffile")  # tells of every tag that it cannot use
+    decoders_level = decoders.level
+    decoders.addHandler(handler)
+    decoders.setLevel(logging.WARNING if args.verbose else logging.CRITICAL + 1)
 
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         if args.verbose > 1 or (issubclass(category, UserWarning | RuntimeWarning) and not args.quiet):
@@ -209,6 +213,8 @@ def _messages(args: argparse.Namespace) -> Iterator[None]:
             warnings.showwarning = show
             yield
     finally:
+        decoders.removeHandler(handler)
+        decoders.setLevel(decoders_level)
         package.removeHandler(handler)
         package.setLevel(level)
 

@@ -110,10 +110,13 @@ def _listed(names: Iterable[str]) -> str:
 def run(args: argparse.Namespace) -> int:
     """Runs the command; raises ValueError on bad input, before long work."""
     from ntk_nonlocal.reproduce import CompareSettings, Comparison, draw_comparison
+    from ntk_nonlocal.reproduce.compare_figures import DRAWINGS
     from ntk_nonlocal.results import plain
 
     from .progress import Progress
 
+    for name in ("result.json", "arrays.npz", *(f"{name}.png" for name in DRAWINGS)):
+        parsing.check_kept(args.out / name, [args.image], "--out")
     settings = CompareSettings(
         architecture=args.arch,
         sigma=args.sigma,

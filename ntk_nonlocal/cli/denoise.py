@@ -7,19 +7,17 @@ import dataclasses
 import json
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import parsing
+from . import files, parsing
 
 if TYPE_CHECKING:
     from ntk_nonlocal.denoisers import Denoised
     from ntk_nonlocal.images import Photo
 
 _METHODS = ("ntk", "nlm", "tv", "bm3d", "gd", "adam")
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 
 _DESCRIPTION = """\
 Removes noise from photographs. Grey and RGB, further channels, 8 to 32 bits and floating point come back as they came;
@@ -47,7 +45,15 @@ Noise levels are in 255ths of the picture's own range: of 0 to 4095 where a file
 for floating-point numbers up to 1; where that is not 0 to 255 or 0 to 65535, the level is also told in the file's
 numbers. Gain, offset and read noise are in the file's numbers. The noise level is estimated from the image. The
 estimate takes noise for white: it is too low after strong JPEG compression, resizing or demosaicing, and reads fine
-texture of a clean image as some noise; give --sigma where it misleads."""
+texture of a clean image as some noise; give --sigma where it misleads.
+
+The pages of a TIFF have one range, that of the brightest. A page without values, or with none as large as --sigma,
+comes back as it came, and is named. Hidden files of a folder are passed over, and what else is no image is named."""
+
+
+_MASK = """\
+an image of the same size, black where a pixel has no value; of more than two grey levels, as a JPEG has them, those
+below half of the brightest count as black, which is said"""
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -75,7 +81,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help="gaussian (default), or poisson-gaussian[:gain=G,offset=O,read=R] as cameras and microscopes make it, "
         "estimated unless given",
     )  # fmt: skip
-    add("--mask", type=Path, metavar="FILE", help="an image of the same size, black where a pixel has no value")
+    add("--mask", type=Path, metavar="FILE", help=_MASK)
     add("--fill", action="store_true", help="fill pixels without a value with estimates")
     add("--method", choices=_METHODS, default="ntk", metavar="NAME", help="see above (default: ntk)")
     add(
@@ -102,14 +108,15 @@ def run(args: argparse.Namespace) -> int:
     if args.method == "bm3d":
         require_bm3d()
     _check_options(args)
-    jobs = _jobs(args.images, args.output)
-    figures = _figures(args.compare, jobs)
+    jobs = files.jobs(args)
+    figures = files.figures(args.compare, args.mask, jobs)
+    mask = None if args.mask is None else files.mask(args.mask, args.quiet)
     failed = 0
     with Progress(float(len(jobs)), quiet=args.quiet) as progress:
         for (source, target), figure in zip(jobs, figures, strict=True):
             progress.stage(source.name, 1.0)
             try:
-                _one(source, target, figure, args, progress)
+                _one(source, target, figure, mask, args, progress)
                 free_programs()
             except (ValueError, OSError) as error:
                 if len(jobs) == 1:
@@ -123,15 +130,15 @@ def run(args: argparse.Namespace) -> int:
     return 2 if failed else 0
 
 
-def _one(source: Path, target: Path, figure: Path | None, args: argparse.Namespace, progress: Any) -> None:
+def _one(source: Path, target: Path, figure: Path | None, mask: Any, args: argparse.Namespace, progress: Any) -> None:
     """One file, page by page, and what was done."""
     from ntk_nonlocal.images import open_photos, open_writer
 
     begin = time.perf_counter()
-    results = []
+    results: list[Denoised | None] = []
+    kept: dict[str, list[int]] = {}
     with open_photos(source) as photos:
         first, count = photos[0], len(photos)
-        mask = _mask(args.mask, first)
         with open_writer(target, first, count) as writer:
             for number in range(count):
                 photo = first if number == 0 else photos[number]
@@ -140,12 +147,21 @@ def _one(source: Path, target: Path, figure: Path | None, args: argparse.Namespa
                 def tell(share: float, number: int = number) -> None:
                     progress.update((number + share) / count)
 
+                valid = _valid(photo, mask, args)
+                reason = _untouched(photo, valid, args.sigma)
+                if reason is not None and count > 1:  # one bad page does not cost the others
+                    kept.setdefault(reason, []).append(number + 1)
+                    writer.add(photo.image, photo)
+                    results.append(None)
+                    continue
+                if valid is not None and not valid.any():
+                    raise ValueError(f"{source}: {reason}")
                 try:
-                    result = _denoised(photo, mask, args, tell)
+                    result = _denoised(photo, valid, args, tell)
                 except ValueError as error:
                     raise ValueError(f"{where}{error}") from error
                 writer.add(result.image, photo)
-                if figure is not None and number == 0:
+                if figure is not None and all(earlier is None for earlier in results):
                     from ntk_nonlocal.denoisers import draw_side_by_side
 
                     shown = (
@@ -154,10 +170,47 @@ def _one(source: Path, target: Path, figure: Path | None, args: argparse.Namespa
                     )
                     draw_side_by_side(*shown, figure)
                 results.append(result if count == 1 else dataclasses.replace(result, image=result.image[:1, :1]))
+            if all(result is None for result in results):
+                raise ValueError(f"none of the {count} pages of {source} can be denoised: {'; '.join(kept)}")
+    for reason, pages in kept.items():
+        _tell_kept(target, reason, pages, args.quiet)
     _tell(first, target, results, time.perf_counter() - begin, args)
 
 
-def _denoised(photo: Photo, mask: Any, args: argparse.Namespace, tell: Callable[[float], None]) -> Denoised:
+def _valid(photo: Photo, mask: Any, args: argparse.Namespace) -> Any:
+    """Which pixels have a value in all channels, shape (H, W, 1) or that of the image; None: all."""
+    if mask is not None and mask.shape[:2] != photo.image.shape[:2]:
+        size, own = (f"{shape[1]}x{shape[0]}" for shape in (mask.shape, photo.image.shape))
+        raise ValueError(f"--mask {args.mask} has {size} pixels, and {photo.path} {own}")
+    valid = None if photo.valid is None else photo.valid.all(axis=2, keepdims=True)
+    return valid if mask is None else mask if valid is None else valid & mask
+
+
+def _untouched(photo: Photo, valid: Any, sigma: float | tuple[float, ...] | None) -> str | None:
+    """Why a page cannot be denoised, None where it can: nothing is there, or nothing as large as the noise."""
+    import numpy as np
+
+    if valid is not None and not valid.any():
+        return "no pixel has a value, for NaN, nodata or the mask"
+    level = 0.0 if sigma is None else float(np.max(sigma))
+    there = np.abs(photo.image).max(initial=0, where=True if valid is None else valid)
+    if there < level:
+        told = f"{photo.white * level:.4g} in the file's numbers"
+        return f"no value reaches the level of --sigma, {told}; without it every page has its own"
+    return None
+
+
+def _tell_kept(target: Path, reason: str, pages: list[int], quiet: bool) -> None:
+    if quiet:
+        return
+    numbers = ", ".join(map(str, pages[: files.NAMED])) + f" and {len(pages) - files.NAMED} more" * (
+        len(pages) > files.NAMED
+    )
+    who = f"page {numbers} comes back as it" if len(pages) == 1 else f"pages {numbers} come back as they"
+    print(parsing.one_line(f"{target}: {who} came: {reason}"), file=sys.stderr)
+
+
+def _denoised(photo: Photo, valid: Any, args: argparse.Namespace, tell: Callable[[float], None]) -> Denoised:
     from ntk_nonlocal.denoisers import denoise
     from ntk_nonlocal.images import PoissonGaussian
 
@@ -166,10 +219,6 @@ def _denoised(photo: Photo, mask: Any, args: argparse.Namespace, tell: Callable[
         noise = PoissonGaussian(**noise).scaled(1 / photo.white)
     if isinstance(sigma, tuple) and len(sigma) != photo.image.shape[2]:
         raise ValueError(f"{photo.path} has {photo.image.shape[2]} channels, and --sigma has {len(sigma)} levels")
-    valid = photo.valid if mask is None else mask if photo.valid is None else photo.valid & mask
-    if mask is not None and mask.shape[:2] != photo.image.shape[:2]:
-        size, own = (f"{shape[1]}x{shape[0]}" for shape in (mask.shape, photo.image.shape))
-        raise ValueError(f"--mask {args.mask} has {size} pixels, and {photo.path} {own}")
     channels = photo.image.shape[2]
     return denoise(
         photo.image,
@@ -188,17 +237,6 @@ def _denoised(photo: Photo, mask: Any, args: argparse.Namespace, tell: Callable[
     )
 
 
-def _mask(path: Path | None, photo: Photo) -> Any:
-    """Where a mask's file is not black, shape (H, W, 1); None without one."""
-    if path is None:
-        if photo.valid is not None and photo.image.shape[2] > 1:
-            return photo.valid.all(axis=2, keepdims=True)
-        return None
-    from ntk_nonlocal.images import read_photo
-
-    return (read_photo(path).image > 0).any(axis=2, keepdims=True)
-
-
 def _shown(image: Any, valid: Any) -> Any:
     """Grey or RGB for a figure, black where there is no value."""
     import numpy as np
@@ -207,12 +245,13 @@ def _shown(image: Any, valid: Any) -> Any:
     return np.nan_to_num(colours if valid is None else np.where(valid[:, :, :1], colours, 0))
 
 
-def _tell(photo: Photo, target: Path, results: list[Denoised], seconds: float, args: argparse.Namespace) -> None:
+def _tell(photo: Photo, target: Path, pages: list[Denoised | None], seconds: float, args: argparse.Namespace) -> None:
     """What was done, on stdout; what may be missed, on stderr."""
+    results = [result for result in pages if result is not None]
     first = results[0]
     levels = [result.level for result in results]
     if args.json:
-        facts = _facts(photo, target, results, seconds)
+        facts = _facts(photo, target, pages, seconds)
         text = json.dumps(facts, ensure_ascii=False)
         try:
             text.encode(sys.stdout.encoding or "utf-8")
@@ -224,12 +263,15 @@ def _tell(photo: Photo, target: Path, results: list[Denoised], seconds: float, a
         compressed = any("compressed" in result.settings for result in results)
         kind = ", coarser than pixels" * coarse + ", before JPEG compression" * compressed
         how = "given" if first.settings["sigma_given"] else "estimated" + kind
-        sigma = first.told_sigma() if len(results) == 1 else f"{255 * min(levels):.1f} to {255 * max(levels):.1f}"
-        plain = photo.white == 255 or (photo.white == 65535 and 255 * min(levels) >= 1)
+        several = len(pages) > 1
+        least, most = f"{255 * min(levels):.1f}", f"{255 * max(levels):.1f}"
+        sigma = least if least == most else f"{least} to {most}"
+        sigma = sigma if several else first.told_sigma()
+        plain = photo.white == 255 or (photo.white == 65535 and not several and 255 * min(levels) >= 1)
         unit = "" if plain else f" of 255, {_in_file(levels, photo.white)} in the file's numbers"
-        pages = f"{len(results)} pages, " if len(results) > 1 else ""
-        step = _chosen(first) if len(results) == 1 else ""
-        line = f"{target}: {pages}sigma {sigma}{unit} ({how}){step}{_camera(first, photo.white)}, {seconds:.1f} s"
+        count = f"{len(pages)} pages, " if several else ""
+        step = "" if several else _chosen(first)
+        line = f"{target}: {count}sigma {sigma}{unit} ({how}){step}{_camera(first, photo.white)}, {seconds:.1f} s"
         print(parsing.one_line(line), flush=True)
     if args.quiet:
         return
@@ -275,28 +317,29 @@ def _chosen(result: Denoised) -> str:
     return f"{step}, expected PSNR {result.expected_psnr:.1f} dB"
 
 
-def _facts(photo: Photo, target: Path, results: list[Denoised], seconds: float) -> dict[str, Any]:
+def _facts(photo: Photo, target: Path, pages: list[Denoised | None], seconds: float) -> dict[str, Any]:
+    """For --json; of pages that came back as they came null."""
     from ntk_nonlocal.results import plain
 
     height, width, channels = photo.image.shape
-    result = results[0]
-    sigmas: Any = [255 * one.sigma for one in results]
-    several = len(results) > 1
+    result = next(one for one in pages if one is not None)
+    sigmas = [None if one is None else 255 * one.sigma for one in pages]
+    several = len(pages) > 1
     facts = {
         "input": str(photo.path),
         "output": str(target),
         "size": [height, width, channels],
         "white": photo.white,
         "sigma_8bit": sigmas if several else sigmas[0],
-        "step": [one.step for one in results] if several else result.step,
-        "risk": [one.risk for one in results] if several else result.risk,
+        "step": [one and one.step for one in pages] if several else result.step,
+        "risk": [one and one.risk for one in pages] if several else result.risk,
         "expected_psnr": None if several else result.expected_psnr,
         "seconds": seconds,
         "network": result.network,
         "settings": result.settings,
     }
     if several:
-        facts["pages"] = len(results)
+        facts["pages"] = len(pages)
     if "gain" in result.settings:
         gain, dark = result.settings["gain"] * photo.white, result.settings["dark_variance"] * photo.white**2
         facts["noise"] = {"gain": gain, "dark_variance": dark}
@@ -324,6 +367,8 @@ def _noise(text: str) -> str | dict[str, float]:
     found = {}
     for part in rest.split(","):
         key, _, value = part.partition("=")
+        if key.strip() in found:
+            raise argparse.ArgumentTypeError(f"{key.strip()} is given twice in {text!r}; give it once")
         try:
             found[key.strip()] = float(value)
         except ValueError:
@@ -351,61 +396,3 @@ def _check_options(args: argparse.Namespace) -> None:
     for name in ("steps", "width", "arch"):
         if getattr(args, name) is not None and args.method not in ("gd", "adam"):
             raise ValueError(f"--{name} is for --method gd and adam, got --method {args.method}; leave it out")
-
-
-def _jobs(images: list[Path], output: Path) -> list[tuple[Path, Path]]:
-    """Pairs (file to read, file to write), every one of them checked for what can be known before reading.
-
-    Raises:
-      ValueError: a missing file or folder, nothing to do, two images of one name, or an output over an input.
-    """
-    from ntk_nonlocal.images import check_writable
-
-    sources: list[Path] = []
-    for image in images:
-        if image.is_dir():
-            found = sorted(path for path in image.iterdir() if path.suffix.lower() in _SUFFIXES and path.is_file())
-            if not found:
-                raise ValueError(f"{image} holds no image; supported are {', '.join(_SUFFIXES)}")
-            sources += found
-        elif not image.exists():
-            raise ValueError(f"cannot read {image}: there is no such file; check the path")
-        else:
-            sources.append(image)
-    several = len(sources) > 1 or any(image.is_dir() for image in images)
-    if several and not output.is_dir():
-        raise ValueError(f"several images are written into a folder, and {output} is none; create it first")
-    if not output.suffix and not output.exists():
-        raise ValueError(
-            f"there is no folder {output}, and as a file it has no ending; create the folder first, or end the name "
-            f"in {', '.join(_SUFFIXES)}"
-        )
-    targets = [output / source.name if output.is_dir() else output for source in sources]
-    inputs = {source.resolve() for source in sources}
-    for index, target in enumerate(targets):
-        if target.resolve() in inputs:
-            raise ValueError(f"{target} is an input and would be overwritten; choose another output")
-        if target in targets[:index]:
-            raise ValueError(f"two images would be written to {target}; name different ones or use two folders")
-        check_writable(target)
-    return list(zip(sources, targets, strict=True))
-
-
-def _figures(figure: Path | None, jobs: list[tuple[Path, Path]]) -> list[Path | None]:
-    """Where the side-by-side figures go: that path, or for several images one beside it per image."""
-    if figure is None:
-        return [None] * len(jobs)
-    if figure.suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise ValueError(f"cannot write {figure}: a figure ends in .png, .pdf or .svg")
-    if not figure.parent.is_dir():
-        raise ValueError(f"cannot write {figure}: there is no folder {figure.parent}; create it first")
-    found: list[Path | None] = [figure]
-    if len(jobs) > 1:
-        stems = Counter(source.stem for source, _ in jobs)
-        names = [source.stem if stems[source.stem] == 1 else source.name for source, _ in jobs]  # a.png beside a.jpg
-        found = [figure.with_name(f"{figure.stem}-{name}{figure.suffix}") for name in names]
-    taken = {path.resolve() for job in jobs for path in job}
-    for path in found:
-        if path is not None and path.resolve() in taken:
-            raise ValueError(f"{path} is an image of this run and would be overwritten; choose another --compare")
-    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -151,6 +151,12 @@ size = _checked(_size)
 position = _checked(_position)
 architecture = _checked(_architecture)
 optimizer = _checked(_optimizer)
+
+
+def check_kept(output: Path, inputs: Iterable[Path | None], option: str) -> None:
+    """Raises ValueError where an output would be written over an input, or over a file that an input links to."""
+    if output.resolve() in {path.resolve() for path in inputs if path is not None}:
+        raise ValueError(f"{output} is an input and would be overwritten; choose another {option}")
 
 
 def output_folder(path: Path) -> Path:

@@ -29,10 +29,14 @@ def is_stack(noisy: ArrayLike, axes: str | None) -> bool:
     shape = plain_array("noisy", noisy).shape
     if axes is None:
         if len(shape) == 3 and shape[2] > _MOST_CHANNELS:
+            first = shape[0] <= _MOST_CHANNELS
+            moved = (
+                f"; of one image of {shape[0]} channels that come first, pass np.moveaxis(x, 0, -1)" if first else ""
+            )
             raise ValueError(
                 f"the last axis of an image is its channels, up to {_MOST_CHANNELS}; shape {shape} is either one image "
                 f"of {shape[2]} channels or {shape[0]} slices of {shape[1]}x{shape[2]} pixels; say which by axes='YXC' "
-                "or axes='TYX'"
+                f"or axes='TYX'{moved}"
             )
         return False
     if axes not in get_args(Axes):

@@ -90,13 +90,12 @@ def estimate_sigma(
     A few values far beyond all others, of hot pixels for instance, do not count, from 32x32 pixels on.
 
     Known failures: noise that is correlated between pixels (demosaicing, resizing, JPEG compression below quality 85)
-    reads too low (``denoise`` without a sigma looks for it by itself), noise that differs over the picture as that of
-    its quietest parts, noise that all three channels share (tinted
-    grey, grain in the brightness alone) up to 1.7 times too high, from which denoising gains; in an image without
-    noise, fine texture and grain read as noise (up to 3.2/255 in colour, 5.6/255 in grey and behind JPEG compression,
-    8/255 in a meadow, 14/255 in strong colours behind JPEG); strong noise that was clipped to [0, 1] reads too low, by 1/255 to 3/255 at
-    50/255; noise that grows with the brightness reads as that of the smoothest parts; images of 32x32 and less give a
-    rough figure, and behind JPEG compression those below 64x64 next to nothing.
+    reads too low (``denoise`` without a sigma looks for it by itself), noise that differs over the picture, or grows
+    with the brightness, as that of the quietest parts, noise that all three channels share (tinted grey, grain in the
+    brightness alone) up to 1.7 times too high, from which denoising gains; in an image without noise, fine texture and
+    grain read as noise (up to 3.2/255 in colour, 5.6/255 in grey and behind JPEG compression, 8/255 in a meadow, 14/255
+    in strong colours behind JPEG); strong noise that was clipped to [0, 1] reads too low, by 1/255 to 3/255 at 50/255;
+    images of 32x32 and less give a rough figure, and behind JPEG compression those below 64x64 next to nothing.
 
     Args:
       noisy: shape (H, W) or (H, W, C); uint8, uint16, or float on any scale.

@@ -116,6 +116,21 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert message in err
 
 
+@pytest.mark.parametrize(("command", "option"), [("compare", "--out=."), ("explore", "--out=kernel.png")])
+def test_the_image_is_not_overwritten(
+    command: str, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Not by a figure of its name either, nor where the image is a link."""
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray((255 * nnl.example_image(32)).astype(np.uint8)).save("kernel.png")
+    Path("photo.png").symlink_to("kernel.png")
+    before = Path("kernel.png").read_bytes()
+    for image in ("kernel.png", "photo.png"):
+        assert main([command, image, option, "--no-compile-cache"]) == 2
+        assert "kernel.png is an input and would be overwritten; choose another --out" in capfd.readouterr().err
+    assert Path("kernel.png").read_bytes() == before
+
+
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="needs a user who is bound by permissions")
 def test_a_folder_without_write_permission_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     tmp_path.chmod(0o500)

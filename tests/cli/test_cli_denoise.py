@@ -104,6 +104,19 @@ def test_images_of_one_stem_get_a_figure_each(photo: Path, tmp_path: Path) -> No
     assert sorted(path.name for path in tmp_path.glob("figure*")) == names
 
 
+def test_hidden_files_of_a_folder_are_passed_over_and_others_named(photo: Path, tmp_path: Path, capsys: Any) -> None:
+    folder, out = tmp_path / "in", tmp_path / "in" / "out"
+    out.mkdir(parents=True)
+    photo.rename(folder / "photo.png")
+    for name in ("._photo.png", ".hidden", "a.fits", "b.bmp", "c.npy", "z.txt"):
+        (folder / name).write_bytes(b"\0\5\x16\7")
+    assert call(folder, "-o", out, "--sigma", 0) == 0
+    assert [path.name for path in out.iterdir()] == ["photo.png"]
+    said = capsys.readouterr().err
+    assert "in: 4 left out, as no PNG, JPEG, TIFF or WebP files: a.fits, b.bmp, c.npy, 1 more" in said
+    assert call(folder, "-o", out, "--sigma", 0, "--quiet") == 0 and not capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

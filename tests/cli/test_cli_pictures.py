@@ -116,6 +116,105 @@ def test_a_mask_in_a_file(tmp_path: Path, capsys: Any) -> None:
     assert "has 32x20 pixels" in capsys.readouterr().err
 
 
+def test_greys_of_a_mask_are_black_below_half_and_told(tmp_path: Path, capsys: Any) -> None:
+    """As JPEG compression leaves them."""
+    source, target = tmp_path / "in.png", tmp_path / "out.png"
+    pixels = np.rint(255 * noisy()).astype(np.uint8)
+    Image.fromarray(pixels).save(source)
+    valid = np.full((32, 32), 250, np.uint8)
+    valid[5:9, 5:9] = 12
+    valid[20, 20] = 140
+    tifffile.imwrite(tmp_path / "mask.tif", valid)
+    assert call(source, "-o", target, "--sigma", 0, "--fill", "--mask", tmp_path / "mask.tif") == 0
+    changed = np.asarray(Image.open(target)) != pixels
+    assert changed[5:9, 5:9].sum() > 8 and changed.sum() == changed[5:9, 5:9].sum()
+    said = capsys.readouterr().err
+    assert (
+        "mask.tif: 17 pixels are neither black nor" in said and "(125) count as black, and 1.6% of the pixels" in said
+    )
+    tifffile.imwrite(tmp_path / "mask.tif", 0 * valid)
+    assert call(source, "-o", target, "--fast", "--mask", tmp_path / "mask.tif") == 2
+    assert "mask.tif is black everywhere" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["mask.png", "link.png", "folder/mask.png"])
+@pytest.mark.parametrize("option", ["-o", "--compare", "batch"])
+def test_a_mask_is_not_overwritten(name: str, option: str, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "folder").symlink_to(tmp_path / "out")
+    mask, source = tmp_path / "out" / "mask.png", tmp_path / "mask.png"
+    for path in (mask, source):
+        Image.fromarray(np.rint(255 * noisy(16)).astype(np.uint8)).save(path)
+    (tmp_path / "out" / "link.png").symlink_to(mask)
+    before = mask.read_bytes()
+    target = tmp_path / name if "/" in name else tmp_path / "out" / name
+    outputs = {"-o": ["-o", target], "--compare": ["-o", tmp_path / "x.png", "--compare", target]}
+    assert call(source, *outputs.get(option, ["-o", target.parent]), "--fast", "--mask", mask) == 2
+    assert "mask.png is an input and would be overwritten" in capsys.readouterr().err.replace("link", "mask")
+    assert mask.read_bytes() == before
+
+
+def test_pages_without_values_come_back_and_are_named(tmp_path: Path, capsys: Any) -> None:
+    source, target = tmp_path / "in.tif", tmp_path / "out.tif"
+    stack = np.stack([noisy(seed=seed) for seed in range(4)]).astype(np.float32)
+    stack[[0, 2]] = np.nan
+    tifffile.imwrite(source, stack, photometric="minisblack")
+    assert call(source, "-o", target, "--method", "tv", "--json", "--compare", tmp_path / "figure.png") == 0
+    said = capsys.readouterr()
+    assert "out.tif: pages 1, 3 come back as they came: no pixel has a value" in said.err
+    assert [level is None for level in json.loads(said.out)["sigma_8bit"]] == [True, False, True, False]
+    found = tifffile.imread(target)
+    assert np.isnan(found[[0, 2]]).all() and (tmp_path / "figure.png").exists()
+    for page in (1, 3):
+        assert psnr(found[page], grey()) > psnr(stack[page], grey()) + 1
+    tifffile.imwrite(source, np.full_like(stack, np.nan), photometric="minisblack")
+    assert call(source, "-o", tmp_path / "none.tif", "--method", "tv") == 2
+    assert "none of its 4 pages holds a value" in capsys.readouterr().err and not (tmp_path / "none.tif").exists()
+
+
+def test_pages_that_the_mask_leaves_without_values(tmp_path: Path, capsys: Any) -> None:
+    """And what is missing from one page is missing from no other."""
+    source, target, mask = tmp_path / "in.tif", tmp_path / "out.tif", tmp_path / "mask.png"
+    stack = np.stack([np.dstack([noisy(16, seed)] * 3) for seed in range(2)]).astype(np.float32)
+    stack[0, :12, :, 1] = np.nan
+    tifffile.imwrite(source, stack, photometric="rgb")
+    assert call(source, "-o", target, "--sigma", 0, "--fill") == 0
+    found = tifffile.imread(target)
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found[1], stack[1], rtol=2e-7)
+    Image.fromarray(np.where(np.arange(16)[:, None] < 12, 255, np.zeros((16, 16))).astype(np.uint8)).save(mask)
+    assert call(source, "-o", target, "--sigma", 0, "--mask", mask) == 0
+    assert "page 1 comes back as it came: no pixel has a value" in capsys.readouterr().err
+    tifffile.imwrite(source, stack[0], photometric="rgb")
+    assert call(source, "-o", target, "--fast", "--mask", mask) == 2
+    assert "in.tif: no pixel has a value" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_level_for_all_pages_is_that_of_the_brightest(order: int, tmp_path: Path, capsys: Any) -> None:
+    """A time series that begins dark."""
+    source, target = tmp_path / "in.tif", tmp_path / "out.tif"
+    stack = np.stack([np.rint(scale * noisy()) for scale in (200, 20000, 60000)])[::order].astype(np.uint16)
+    tifffile.imwrite(source, stack, photometric="minisblack")
+    assert call(source, "-o", target, "--method", "tv", "--sigma", 18.3) == 0
+    said, found = capsys.readouterr(), tifffile.imread(target)[::order]
+    assert "3 pages, sigma 18.3 of 255, 4703 in the file's numbers (given)" in said.out
+    dark = 1 if order == 1 else 3
+    assert f"page {dark} comes back as it came: no value reaches the level of --sigma, 4703 in the file's" in said.err
+    assert np.array_equal(found[0], stack[::order][0])
+    assert psnr(found[2] / 60000, grey()) > psnr(noisy(), grey()) + 1
+    assert call(source, "-o", target, "--method", "tv") == 0
+    assert psnr(tifffile.imread(target)[::order][0] / 200, grey()) > psnr(noisy(), grey()) + 1
+
+
+def test_what_tifffile_says_to_its_log_is_not_printed(tmp_path: Path, capfd: Any) -> None:
+    tag = [(42113, 2, 0, "not a number", True)]
+    tifffile.imwrite(tmp_path / "in.tif", np.rint(255 * noisy(16)).astype(np.uint8), extratags=tag)
+    for options in ([], ["-v"]):
+        assert call(tmp_path / "in.tif", "-o", tmp_path / "out.tif", "--method", "tv", *options) == 0
+        assert ("GDAL_NODATA" in capfd.readouterr().err) == (options == ["-v"])
+
+
 def test_noise_of_a_camera_in_the_files_numbers(tmp_path: Path, capsys: Any) -> None:
     rng = np.random.default_rng(0)
     photons = 30 * np.kron(grey(), np.ones((2, 2)))
@@ -131,7 +230,8 @@ def test_noise_of_a_camera_in_the_files_numbers(tmp_path: Path, capsys: Any) -> 
     assert call(tmp_path / "in.tif", "-o", target, "--fast", "--noise", "poisson-gaussian", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["noise"]["gain"] == pytest.approx(5, rel=0.3)
-    for wrong, words in (("poisson", "must be gaussian"), ("poisson-gaussian:gain=0", "above zero")):
+    twice = ("poisson-gaussian:gain=2,read=1,gain=3", "gain is given twice")
+    for wrong, words in (("poisson", "must be gaussian"), ("poisson-gaussian:gain=0", "above zero"), twice):
         assert call(tmp_path / "in.tif", "-o", target, "--noise", wrong) == 2
         assert words in capsys.readouterr().err
 

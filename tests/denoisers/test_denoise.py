@@ -188,6 +188,8 @@ def test_a_long_last_axis_is_refused_with_both_readings() -> None:
     both = r"either one image of 32 channels or 10 slices of 24x32 pixels; say which by axes='YXC' or axes='TYX'"
     with pytest.raises(ValueError, match=both):
         denoise(np.zeros((10, 24, 32)), 0.1)
+    with pytest.raises(ValueError, match=r"of one image of 3 channels that come first, pass np.moveaxis\(x, 0, -1\)"):
+        denoise(np.zeros((3, 24, 32)), 0.1)
 
 
 @pytest.mark.parametrize("scale", [1e-5, 1.0, 255.0])

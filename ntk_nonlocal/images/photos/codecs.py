@@ -23,6 +23,7 @@ from .tiff import check_size
 
 _LOSSY_QUALITY = 95
 _LONGEST_JPEG_EXIF = 65533
+_JFIF_LENGTHS = (1, 2)  # units of its resolution: inch, centimetre
 
 
 def is_lossless(data: bytes) -> bool:
@@ -64,6 +65,8 @@ def decode(data: bytes, format_: str) -> Decoded:
         block = picture.info.get("exif") or b""
         exif = _read_exif(block)
         dots = picture.info.get("dpi") if format_ in ("PNG", "JPEG") else None
+        if format_ == "JPEG" and picture.info.get("jfif_unit") not in _JFIF_LENGTHS:
+            dots = None if exif is None else exif.dots_per_inch  # Pillow says 72 where there is none
         if dots is not None and not all(1 <= number <= 65535 for number in dots):  # more no JPEG can say
             dots = None
         if format_ == "PNG":

@@ -10,6 +10,7 @@ than guessed: CMYK, premultiplied alpha, animations. Black-and-white and palette
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import secrets
 import stat
@@ -35,6 +36,7 @@ from .metadata import Exif
 from .tiff import TOO_LARGE, TiffPages, TiffWriter
 
 _BYTE = np.dtype(np.uint8)
+_LEAST_SINGLE = 1e-30  # where single precision keeps its digits, with room for values that are smaller
 _ROWS_AT_ONCE = 256  # of what is computed in double precision
 _MOST_BYTES = 2**30
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP"}
@@ -53,12 +55,14 @@ class Photo:
     """A picture of an image file.
 
     Attributes:
-      image: the channels, shape (H, W, C), float32 (float64 of 32-bit and double samples), as they are stored, without
-        linearisation: the file's values divided by ``white``. C is 1 or 3, and more where a TIFF has further channels.
+      image: the channels, shape (H, W, C), float32 (float64 of 32-bit and double samples, and where ``white`` is below
+        1e-30 or above 1e30), as they are stored, without linearisation: the file's values divided by ``white``. C is 1
+        or 3, and more where a TIFF has further channels.
       alpha: the transparency as stored, shape (H, W); None where the file has none.
       bit_depth: bits of a sample: 8, 16, or what a TIFF has.
       white: what 1 stands for in the file: 255, 65535, or 4095 where no more of 16 bits are used; of signed and
-        floating-point samples likewise, so that units follow the picture's own range.
+        floating-point samples likewise, so that units follow the picture's own range; of several pages that of the
+        brightest.
       sample_type: the type of the file's samples.
       valid: shape (H, W, C), where there is a value; None: everywhere. NaN, infinity, and what the file calls nodata.
       icc_profile: the colour profile's bytes, or None.
@@ -108,7 +112,8 @@ class Photo:
 class Photos:
     """The pictures of an open file, read when they are asked for: pages of a TIFF, one of other formats.
 
-    A context manager with ``len`` and whole-number indices; see :func:`open_photos`.
+    A context manager with ``len`` and whole-number indices; see :func:`open_photos`. Among several pages one may be
+    without any value, NaN or nodata everywhere (:attr:`Photo.valid`).
     """
 
     def __init__(self, path: Path, data: bytes | None, pages: TiffPages | None) -> None:
@@ -121,15 +126,36 @@ class Photos:
     def __getitem__(self, number: int) -> Photo:
         if not 0 <= number < len(self):
             raise IndexError(f"{self.path} has {len(self)} pictures, got number {number}")
-        with _explained(self.path):
+        white = self._white_of_all() if len(self) > 1 else None
+        with self._reading(number):
             if self._pages is not None:
-                photo = _photo(self._pages.read(number), "TIFF", self.path, True, self._white)
-            else:
-                assert self._data is not None
-                format_ = sniff(self._data)
-                photo = _photo(decode(self._data, format_), format_, self.path, is_lossless(self._data), None)
-        self._white = self._white or photo.white  # all pages of a file in the units of the first
-        return photo
+                return _photo(self._pages.read(number), "TIFF", self.path, True, white)
+            assert self._data is not None
+            format_ = sniff(self._data)
+            return _photo(decode(self._data, format_), format_, self.path, is_lossless(self._data), None)
+
+    def _white_of_all(self) -> float:
+        """What white is in all pages of a file, that of its brightest: they have one unit. Every page is read once."""
+        if self._white is None:
+            assert self._pages is not None
+            whites = []
+            for number in range(len(self)):
+                with self._reading(number):
+                    warnings.simplefilter("ignore")  # they come again with the page
+                    decoded = self._pages.read(number)
+                samples, valid = _samples(decoded)
+                if valid.any():
+                    whites.append(own_white(samples if valid.all() else samples[valid], decoded.bits))
+            if not whites:
+                raise ValueError(
+                    f"cannot read {self.path}: none of its {len(self)} pages holds a value, NaN or nodata everywhere; "
+                    "check how it was made"
+                )
+            self._white = max(whites)
+        return self._white
+
+    def _reading(self, number: int) -> contextlib.AbstractContextManager[None]:
+        return _explained(self.path, f"page {number + 1} of {len(self)}: " if len(self) > 1 else "")
 
     def __iter__(self) -> Iterator[Photo]:
         return (self[number] for number in range(len(self)))
@@ -148,7 +174,7 @@ def open_photos(path: str | os.PathLike[str]) -> Photos:
     """A file's pictures, one by one.
 
     Raises:
-      ValueError: as :func:`read_photo`, and when a page is read that is damaged.
+      ValueError: as :func:`read_photo`; that a page is damaged is said when the first of several is asked for.
     """
     path = as_path(path)
     with _explained(path):
@@ -175,28 +201,27 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
 
 
 @contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(path: Path, page: str = "") -> Iterator[None]:
     """Whatever decoders raise becomes a ValueError of one line."""
+    where = f"cannot read {path}: {page}"
     try:
         with warnings.catch_warnings():
             # The limit of this module, checked elsewhere, holds instead.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             yield
     except UnreadableError as error:
-        raise ValueError(f"cannot read {path}: {error}") from None
+        raise ValueError(f"{where}{error}") from None
     except Image.DecompressionBombError:
-        raise ValueError(f"cannot read {path}: {TOO_LARGE}") from None
+        raise ValueError(f"{where}{TOO_LARGE}") from None
     except MemoryError:
-        raise ValueError(f"cannot read {path}: it does not fit into memory; make it smaller") from None
+        raise ValueError(f"{where}it does not fit into memory; make it smaller") from None
     except Exception as error:  # decoders raise all kinds of errors on damaged files
         reason = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, NotImplementedError | ImportError) or any(w in reason.lower() for w in _KIND_NOT_READ):
             raise ValueError(
-                f"cannot read {path}: it is of a kind that is not read ({reason}); save it as a plain PNG or TIFF"
+                f"{where}it is of a kind that is not read ({reason}); save it as a plain PNG or TIFF"
             ) from error
-        raise ValueError(
-            f"cannot read {path}: it is damaged or incomplete ({reason}); save or copy it again"
-        ) from error
+        raise ValueError(f"{where}it is damaged or incomplete ({reason}); save or copy it again") from error
 
 
 def _first_bytes(path: Path) -> bytes:
@@ -232,16 +257,15 @@ def _photo(decoded: Decoded, format_: str, path: Path, lossless: bool, white: fl
         pixels = _upright(pixels, exif.orientation)
         if dots is not None and exif.orientation >= 5:
             dots = dots[::-1]
-    place = decoded.colours + decoded.extras.index(ALPHA) if ALPHA in decoded.extras else None
-    samples = pixels if place is None else np.delete(pixels, place, axis=2)
-    valid = np.isfinite(samples) if samples.dtype.kind == "f" else np.ones(samples.shape, bool)
-    if decoded.nodata is not None and np.isfinite(decoded.nodata):
-        valid &= samples != samples.dtype.type(decoded.nodata)
-    if not valid.any():
+        decoded = dataclasses.replace(decoded, pixels=pixels)
+    place = _alpha_place(decoded)
+    samples, valid = _samples(decoded)
+    if white is None and not valid.any():
         raise UnreadableError("it holds no value at all, NaN or nodata everywhere; check how it was made")
     whole = bool(valid.all())
     white = white or own_white(samples if whole else samples[valid], decoded.bits)
-    precise = np.float64 if samples.dtype in (np.float64, np.uint32, np.int32) else np.float32
+    wide = not _LEAST_SINGLE < white < 1 / _LEAST_SINGLE  # of a page whose numbers lie far below those of another
+    precise = np.float64 if wide or samples.dtype in (np.float64, np.uint32, np.int32) else np.float32
     return Photo(
         image=np.asarray(samples, precise) / np.asarray(white, precise),
         alpha=None if place is None else np.ascontiguousarray(pixels[:, :, place]),
@@ -261,6 +285,20 @@ def _photo(decoded: Decoded, format_: str, path: Path, lossless: bool, white: fl
         nodata=decoded.nodata,
         tiff=decoded.tiff,
     )
+
+
+def _alpha_place(decoded: Decoded) -> int | None:
+    return decoded.colours + decoded.extras.index(ALPHA) if ALPHA in decoded.extras else None
+
+
+def _samples(decoded: Decoded) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """All samples but transparency, and where they are values."""
+    place = _alpha_place(decoded)
+    samples = decoded.pixels if place is None else np.delete(decoded.pixels, place, axis=2)
+    valid = np.isfinite(samples) if samples.dtype.kind == "f" else np.ones(samples.shape, bool)
+    if decoded.nodata is not None and np.isfinite(decoded.nodata):
+        valid &= samples != samples.dtype.type(decoded.nodata)
+    return samples, valid
 
 
 def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
@@ -440,9 +478,12 @@ class PhotoWriter:
                 stacklevel=4,
             )
             white, sample_type = 255.0, _BYTE
-        top = white if white != like.white else max(white, float(np.nanmax(like.image)) * white)
+        top = white
+        if white == like.white:
+            top = max(white, float(np.max(like.image, where=np.isfinite(like.image), initial=0)) * white)
         pixels = _quantise(values, white, sample_type, top)
-        if like.valid is not None and like.nodata is not None and values.shape == like.image.shape:
+        kept = sample_type == like.sample_type and values.shape == like.image.shape
+        if like.valid is not None and like.nodata is not None and kept:
             pixels[~like.valid & (values == like.image)] = like.nodata
         extras, same = like.extras, values.shape[2] == like.image.shape[2]
         if not same:

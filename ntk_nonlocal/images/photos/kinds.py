@@ -62,8 +62,9 @@ def sniff(data: bytes) -> str:
     Raises:
       UnreadableError: another; says which, where that is known.
     """
+    tagged = data[128:132] == b"DICM" and data.startswith(SIGNATURES["TIFF"])  # DICOM, whose preamble is free
     for format_, signatures in SIGNATURES.items():
-        if data.startswith(signatures):
+        if data.startswith(signatures) and not tagged:
             return format_
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"

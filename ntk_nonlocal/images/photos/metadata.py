@@ -24,6 +24,8 @@ _ORDERS: dict[bytes, ByteOrder] = {b"II*\0": "<", b"MM\0*": ">"}
 _MOST_TAGS = 4096
 _PREFIX = b"Exif\0\0"
 _ORIENTATION = 0x0112
+_ACROSS, _DOWN, _RESOLUTION_UNIT = 282, 283, 296
+_PER_INCH = {2: 1.0, 3: 2.54}
 _POINTERS = {"image": {0x8769: "exif", 0x8825: "gps"}, "exif": {0xA005: "interoperability"}}
 _POINTER_TAGS = frozenset(_POINTERS["image"])
 # Tags that describe the layout of a page in its file, and those that point to other directories.
@@ -87,6 +89,21 @@ class Exif:
             return 1
         (value,) = struct.unpack(self.order + "H", entry.value)
         return int(value) if 1 <= value <= 8 else 1
+
+    @property
+    def dots_per_inch(self) -> tuple[float, float] | None:
+        """(horizontal, vertical); None where there is none or no unit of length."""
+        across = self.tags.get(_ACROSS)
+        unit, factor = self.tags.get(_RESOLUTION_UNIT), 1.0  # without a unit it is the inch
+        if isinstance(unit, Entry):
+            factor = _PER_INCH.get(int.from_bytes(unit.value, "little" if self.order == "<" else "big"), 0.0)
+        dots = []
+        for entry in (across, self.tags.get(_DOWN, across)):
+            if not isinstance(entry, Entry) or len(entry.value) != 8:
+                return None
+            above, below = struct.unpack(self.order + "II", entry.value)
+            dots.append(factor * above / below if below else 0.0)
+        return (dots[0], dots[1]) if all(dots) else None
 
     def upright(self) -> Exif:
         """The same of a picture that has been turned upright."""

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from .beside import XMP_TAG, Beside, of_tiff
 from .decoded import ALPHA, Decoded, TiffKind, convert
@@ -129,7 +129,13 @@ class TiffPages:
         plain = page.photometric in (colour.MINISBLACK, colour.MINISWHITE, colour.RGB)
         self._check(page, plain)
         if not plain or bits < 8 or page.dtype is None:
-            return self._by_pillow(number, exif, beside, kind)
+            try:
+                return self._by_pillow(number, exif, beside, kind)
+            except UnidentifiedImageError:
+                told = f"{bits}-bit {getattr(page.photometric, 'name', page.photometric)}"
+                raise UnreadableError(
+                    f"its samples are {told}, which is not supported; save it with 8 or 16 bit, as grey or RGB"
+                ) from None
         if page.imagedepth != 1:
             raise UnreadableError("it has a depth, voxels in three directions; save its slices as pages")
         pixels = page.asarray() if self._planes is None else np.array(self._planes[number])
@@ -151,7 +157,7 @@ class TiffPages:
         codes += [0] * (extra - len(codes))
         icc_profile = page.tags.valueof(_ICC_TAG)
         return Decoded(
-            pixels, tuple(codes), exif, icc_profile or None, None, packed, _nodata(tags), beside, kind
+            pixels, tuple(codes), exif, icc_profile or None, None, packed, _nodata(tags, pixels.dtype), beside, kind
         )  # fmt: skip
 
     def _check(self, page: Any, plain: bool) -> None:
@@ -208,14 +214,20 @@ class TiffPages:
         return exif, of_tiff(others, self._lost), tags
 
 
-def _nodata(tags: Directory) -> float | None:
+def _nodata(tags: Directory, sample_type: np.dtype[Any]) -> float | None:
+    """The number that stands for none; None where there is none that a sample of this type can be."""
     entry = tags.get(_NODATA_TAG)
     if not isinstance(entry, Entry):
         return None
     try:
-        return float(entry.value.split(b"\0")[0])
+        number = float(entry.value.split(b"\0")[0])
     except ValueError:
         return None
+    if sample_type.kind == "f":  # its largest number is often written in too few digits, and is more then
+        limits = np.finfo(sample_type)
+        return float(np.clip(number, limits.min, limits.max))
+    whole = np.iinfo(sample_type)
+    return number if number.is_integer() and whole.min <= number <= whole.max else None
 
 
 class TiffWriter:

@@ -174,6 +174,86 @@ def test_pixels_without_a_value_are_told_and_come_back(tmp_path: Path, dtype: st
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif")[2:4, 3:5], values[2:4, 3:5])
 
 
+@pytest.mark.parametrize(
+    ("dtype", "text"),
+    [("uint16", "-9999"), ("uint8", "256"), ("int16", "-1e30"), ("uint8", "2.5"), ("int32", "nan"), ("uint32", "inf")],
+)
+def test_no_whole_number_is_a_nodata_that_its_type_has_not(tmp_path: Path, dtype: str, text: str) -> None:
+    values = np.random.default_rng(0).integers(0, 100, (9, 10)).astype(dtype)
+    tifffile.imwrite(tmp_path / "in.tif", values, extratags=[(42113, 2, 0, text, True)])
+    photo = read_photo(tmp_path / "in.tif")
+    assert photo.valid is None
+    write_photo(tmp_path / "out.tif", photo.image, like=photo)
+    with tifffile.TiffFile(tmp_path / "out.tif") as file:
+        np.testing.assert_array_equal(file.asarray(), values)
+        assert file.pages.first.tags.valueof(42113) == text
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_largest_number_written_in_few_digits_is_nodata(tmp_path: Path, dtype: str) -> None:
+    values = np.random.default_rng(0).normal(size=(9, 10)).astype(dtype)
+    values[2:4, 3:5] = np.finfo(dtype).min
+    text = "-1.79769313486232e+308" if dtype == "float64" else "-3.40282346638529e+38"
+    tifffile.imwrite(tmp_path / "in.tif", values, extratags=[(42113, 2, 0, text, True)])
+    photo = again(tmp_path / "in.tif", tmp_path / "out.tif")
+    assert (~photo.valid).sum() == 4
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif")[2:4, 3:5], values[2:4, 3:5])
+
+
+def test_nodata_of_sixteen_bits_is_clipped_where_eight_are_written(tmp_path: Path) -> None:
+    values = np.full((9, 10), 300, np.uint16)
+    values[2:4, 3:5] = 65535
+    tifffile.imwrite(tmp_path / "in.tif", values, extratags=[(42113, 2, 0, "65535", True)])
+    photo = read_photo(tmp_path / "in.tif")
+    with pytest.warns(UserWarning, match="left out"), pytest.warns(UserWarning, match="holds 8 bits"):
+        write_photo(tmp_path / "out.webp", photo.image, like=photo)
+    found = np.asarray(Image.open(tmp_path / "out.webp"))
+    assert found[3, 4].min() > 250 and found[0, 0].max() < 90
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_all_pages_have_the_unit_of_the_brightest(tmp_path: Path, order: int) -> None:
+    stack = np.stack([levels(9, 11).astype(np.uint16), levels(9, 11, depth=16)])[::order]
+    tifffile.imwrite(tmp_path / "in.tif", stack, photometric="minisblack")
+    with open_photos(tmp_path / "in.tif") as photos:
+        assert [photo.white for photo in photos] == [65535, 65535]
+        np.testing.assert_array_equal([np.rint(65535 * photo.image[:, :, 0]) for photo in photos], stack)
+    wide = stack[::order].astype(np.float32)
+    wide[1, 2, 3] = 3e38
+    wide = wide[::order]
+    tifffile.imwrite(tmp_path / "in.tif", wide, photometric="minisblack")
+    with open_photos(tmp_path / "in.tif") as photos:
+        np.testing.assert_allclose([photo.image[:, :, 0] * photo.white for photo in photos], wide, rtol=1e-7)
+
+
+def test_a_page_may_be_without_values_and_not_all_of_them(tmp_path: Path) -> None:
+    stack = np.random.default_rng(0).random((3, 9, 11)).astype(np.float32)
+    stack[0] = np.nan
+    tifffile.imwrite(tmp_path / "in.tif", stack, photometric="minisblack")
+    with open_photos(tmp_path / "in.tif") as photos, open_writer(tmp_path / "out.tif", photos[0], 3) as writer:
+        assert [photo.valid is None for photo in photos] == [False, True, True]
+        for photo in photos:
+            writer.add(photo.image, photo)
+    np.testing.assert_allclose(tifffile.imread(tmp_path / "out.tif"), stack, rtol=2e-7)
+    tifffile.imwrite(tmp_path / "in.tif", np.full_like(stack, np.nan), photometric="minisblack")
+    with (
+        open_photos(tmp_path / "in.tif") as photos,
+        pytest.raises(ValueError, match="none of its 3 pages holds a value"),
+    ):
+        photos[0]
+
+
+def test_a_damaged_page_is_named_before_the_first_is_given(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", levels(3, 9, 11), photometric="minisblack", compression="zlib")
+    with tifffile.TiffFile(tmp_path / "in.tif") as file:
+        place = file.pages[1].aspage().dataoffsets[0]
+    data = bytearray((tmp_path / "in.tif").read_bytes())
+    data[place : place + 20] = bytes(20)
+    (tmp_path / "in.tif").write_bytes(data)
+    with open_photos(tmp_path / "in.tif") as photos, pytest.raises(ValueError, match="page 2 of 3: it is damaged"):
+        photos[0]
+
+
 @pytest.mark.parametrize("source", [".png", ".jpg", ".tif", ".webp"])
 @pytest.mark.parametrize("target", [".png", ".jpg", ".tif", ".webp"])
 def test_xmp_is_kept_in_every_format_and_says_upright(tmp_path: Path, source: str, target: str) -> None:

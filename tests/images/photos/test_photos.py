@@ -11,6 +11,7 @@ import pytest
 import tifffile
 from photo_files import PROFILE, as_levels, camera_exif, levels, smooth, store
 from PIL import ExifTags, Image, ImageOps
+from PIL.TiffImagePlugin import IFDRational
 
 from ntk_nonlocal.images import check_writable, read_photo, write_photo
 from ntk_nonlocal.images.photos.metadata import Entry, Exif, layout
@@ -137,6 +138,30 @@ def test_nonsense_for_dots_per_inch_is_left_out(tmp_path):
     photo = read_photo(tmp_path / "in.png")
     assert photo.dots_per_inch is None
     write_photo(tmp_path / "out.jpg", photo.image, like=photo)
+
+
+@pytest.mark.parametrize(
+    ("tags", "dots"),
+    [
+        ({}, None),
+        ({282: 300, 283: 150}, (300, 150)),
+        ({282: 100, 283: 50, 296: 3}, (254, 127)),
+        ({282: 3, 283: 2, 296: 1}, None),
+        ({282: 300}, (300, 300)),
+        ({282: 0, 283: 150, 296: 2}, None),
+    ],
+)
+def test_no_dots_per_inch_are_invented_for_a_jpeg(tmp_path, tags, dots):
+    exif = camera_exif()
+    for tag, value in tags.items():
+        exif[tag] = value if tag == 296 else IFDRational(value)
+    Image.fromarray(smooth()).save(tmp_path / "in.jpg", exif=exif)
+    photo = read_photo(tmp_path / "in.jpg")
+    assert photo.dots_per_inch == (None if dots is None else pytest.approx(dots))
+    write_photo(tmp_path / "out.jpg", photo.image, like=photo)
+    with Image.open(tmp_path / "out.jpg") as picture:
+        assert picture.info["jfif_unit"] == (dots is not None)
+        assert picture.info["jfif_density"] == (dots or (1, 1))
 
 
 def test_a_description_of_tifffiles_own_layout_is_left_out(tmp_path):

@@ -82,6 +82,17 @@ def volume(path: Path) -> None:
     tifffile.imwrite(path, levels(16, 16, 16), photometric="minisblack", volumetric=True, tile=(16, 16, 16))
 
 
+def few_bits(path: Path, bits: int, channels: int = 1) -> None:
+    kind = "rgb" if channels == 3 else "minisblack"
+    pixels = levels(8, 8, channels).squeeze() >> (8 - bits)
+    tifffile.imwrite(path, pixels, bitspersample=bits, photometric=kind)
+
+
+def dicom(path: Path) -> None:
+    """With a preamble that says TIFF, as tomographs write it."""
+    path.write_bytes(b"II*\0" + struct.pack("<I", 1 << 20) + bytes(120) + b"DICM" + bytes(999))
+
+
 REFUSED = [
     ("gif.png", lambda p: Image.fromarray(smooth()).save(p, "GIF"), "it is a GIF, and only PNG.*; convert"),
     ("bmp.png", lambda p: Image.fromarray(smooth()).save(p, "BMP"), "it is a BMP"),
@@ -94,6 +105,10 @@ REFUSED = [
     ("film.jpg", lambda p: p.write_bytes(brand(b"isom")), "a film"),
     ("sky.tif", lambda p: p.write_bytes(b"SIMPLE  =                    T"), "it is a FITS file"),
     ("scan.png", lambda p: p.write_bytes(bytes(128) + b"DICM"), "it is a DICOM file"),
+    ("tomograph.tif", dicom, "it is a DICOM file"),
+    ("six.tif", lambda p: few_bits(p, 6), "6-bit MINISBLACK, which is not supported"),
+    ("seven.tif", lambda p: few_bits(p, 7), "7-bit MINISBLACK"),
+    ("four.tif", lambda p: few_bits(p, 4, 3), "4-bit RGB"),
     ("wavelets.jpg", lambda p: p.write_bytes(imagecodecs.jpeg2k_encode(levels(16, 16))), "it is a JPEG 2000"),
     ("deep.jpg", deep_jpeg, "12 bits a sample"),
     ("lossless.jpg", lambda p: p.write_bytes(imagecodecs.ljpeg_encode(levels(16, 16))), "lossless JPEG"),
