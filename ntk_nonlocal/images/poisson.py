@@ -3,16 +3,20 @@
 y = gain * Poisson(photons) + offset + read * n. Its variance grows with its mean, var = gain * E[y] + (read^2 - gain *
 offset). The generalised Anscombe transform makes it one,
 
-    f(y) = 2 / gain * sqrt(gain y + 3/8 gain^2 + read^2 - gain offset)    (zero where the root is not real),
+    f(y) = 2 / gain * sqrt(gain (y - offset) + 3/8 gain^2 + read^2)    (below offset the tangent there),
 
 and what is denoised there is taken back by the exact unbiased inverse, E[f(y)] -> E[y]: Makitalo & Foi, "Optimal
 Inversion of the Generalized Anscombe Transformation for Poisson-Gaussian Noise" (IEEE TIP 2013), computed here by
 summing over the distribution.
 
+The tangent stands where the original has zero and no real root: below offset there is noise of reading alone, which is
+even, and the root would make a long tail of it. Where the gain is small against it, all this becomes y / read: Gaussian
+noise.
+
 Blind, gain and read^2 - gain offset are a line through variances against means, as in Foi, Trimeche, Katkovnik &
 Egiazarian (IEEE TIP 2008), of the quietest blocks of every brightness. An image cannot tell read from offset; that
-needs a dark frame. The variance and hence the transform do not depend on which it is, only the inverse does, in the
-darkest parts.
+needs a dark frame. It is taken for as little read noise as the image's lowest values allow. The variance does not
+depend on which it is, only transform and inverse do, in the darkest parts.
 """
 
 from __future__ import annotations
@@ -38,7 +42,9 @@ _BINS = 24
 _FEWEST_IN_BIN = 24
 _CLIPPED_SHARE = 0.05
 _ROUNDS = 20
+_LOWEST = 1e-3  # of the values of an image lie three standard deviations below their mean
 _MANY_PHOTONS = 150.0  # beyond, the closed form of Makitalo & Foi is exact to 1e-4 photons
+_GAUSSIAN = 37.0  # read noise, in photons: beyond, that form is exact to 0.003 of it without light, too
 
 
 @dataclass(frozen=True)
@@ -78,22 +84,50 @@ class PoissonGaussian:
         """Of the noise where E[y] is ``mean``."""
         return np.maximum(self.gain * np.asarray(mean, np.float64) + self.dark_variance, self.read**2)
 
-    def stabilise(self, y: ArrayLike) -> Values:
-        """f(y): noise of variance 1."""
-        root = self.gain * np.asarray(y, np.float64) + 0.375 * self.gain**2 + self.dark_variance
-        found: Values = 2 / self.gain * np.sqrt(np.maximum(root, 0))
+    def stabilise(self, y: ArrayLike, zero: float | None = None) -> Values:
+        """f(y): noise of variance 1; f(y) - f(zero) where zero is given, with all its digits however small the gain.
+
+        The quotient 2 (y - zero) / (r(y) + r(zero)) with r = gain / 2 * f has the limit (y - zero) / read.
+        """
+        values = np.asarray(y, np.float64)
+        start, slope = self._start(zero)
+        lit = np.maximum(values, self.offset)
+        found: Values = 2 * (lit - start) / (self._root(lit) + slope)
+        found = found + np.minimum(values - self.offset, 0) / self._root(self.offset)
+        return found if zero is not None else found + 2 * slope / self.gain
+
+    def invert(self, stabilised: ArrayLike, zero: float | None = None) -> Values:
+        """E[y] where the mean of f(y), or of f(y) - f(zero), is ``stabilised``.
+
+        Below the mean of f without light, where half of the estimates of a dark frame lie, the inverse goes on
+        linearly, so that they keep their mean: estimates may lie below ``offset`` by what is left of the noise.
+        """
+        start, slope = self._start(zero)
+        first = 2 * slope / self.gain
+        shifted = np.asarray(stabilised, np.float64) - (0 if zero is not None else first)
+        wanted = np.minimum(shifted + first, 1e100)
+        many = np.maximum(wanted, 2.0)
+        root = math.sqrt(1.5)
+        closed = root / 4 / many - 1.375 / many**2 + 0.625 * root / many**3 + 0.25
+        found: Values = start + slope * shifted + self.gain * (closed + shifted**2 / 4)
+        if self.read > _GAUSSIAN * self.gain:
+            return found
+        means, photons = _expectations(round(self.read / self.gain, 6))
+        few = np.interp(wanted, means, photons)
+        below = (wanted - means[0]) * (photons[1] - photons[0]) / (means[1] - means[0])
+        few = np.where(wanted < means[0], below, few)
+        return np.where(wanted > means[-1], found, self.offset + self.gain * few)
+
+    def _root(self, y: ArrayLike) -> Values:
+        """gain / 2 * f(y) from ``offset`` on."""
+        lit = self.gain * (np.asarray(y, np.float64) - self.offset)
+        found: Values = np.sqrt(np.maximum(lit + 0.375 * self.gain**2 + self.read**2, 1e-300))
         return found
 
-    def invert(self, stabilised: ArrayLike) -> Values:
-        """E[y] where the mean of f(y) is ``stabilised``; at least ``offset``."""
-        means, photons = _expectations(round(self.read / self.gain, 6))
-        wanted = np.asarray(stabilised, np.float64)
-        found = np.interp(wanted, means, photons)
-        many = np.maximum(wanted, means[-1])
-        root = math.sqrt(1.5)
-        closed = many**2 / 4 + root / 4 / many - 1.375 / many**2 + 0.625 * root / many**3 - 0.125
-        found = np.where(wanted > means[-1], closed - (self.read / self.gain) ** 2, found)
-        return self.offset + self.gain * found
+    def _start(self, zero: float | None) -> tuple[float, float]:
+        """``zero``, or offset where it is below or None, and gain / 2 * f there."""
+        start = self.offset if zero is None else max(zero, self.offset)
+        return start, float(self._root(start))
 
 
 @functools.lru_cache(maxsize=16)
@@ -103,8 +137,10 @@ def _expectations(read: float) -> tuple[Values, Values]:
     counts = np.arange(int(_MANY_PHOTONS + 12 * math.sqrt(_MANY_PHOTONS) + 20))
     normal = np.linspace(-8, 8, 1601)
     weight = np.exp(-(normal**2) / 2)
-    levels = np.maximum(counts[:, None] + read * normal + 0.375 + read**2, 0)
-    of_counts = 2 * np.sqrt(levels) @ (weight / weight.sum())
+    dark = math.sqrt(0.375 + read**2)
+    seen = counts[:, None] + read * normal
+    values = 2 * np.sqrt(np.maximum(seen, 0) + dark**2) + np.minimum(seen, 0) / dark
+    of_counts = values @ (weight / weight.sum())
     factorials = np.cumsum(np.log(np.maximum(counts, 1)))
     logarithms = np.log(np.maximum(photons, 1e-300))[:, None] * counts - photons[:, None] - factorials
     means = np.exp(logarithms) @ of_counts
@@ -142,7 +178,14 @@ def estimate_poisson_gaussian(noisy: ArrayLike, *, mask: ArrayLike | None = None
     if not scale > 0:
         raise ValueError("no noise was found, and no gain can be told; give noise=PoissonGaussian(...)")
     gain, dark = _line(at, variance, weight)
-    return PoissonGaussian(gain, -dark / gain, 0.0)
+    return _with_read(gain, dark, float(np.quantile(image[~missing], _LOWEST)))
+
+
+def _with_read(gain: float, dark: float, lowest: float) -> PoissonGaussian:
+    """With the least read noise by which values as low as ``lowest`` are three standard deviations below offset."""
+    below = max(-dark / gain - lowest, 0.0)  # offset + read^2 / gain - lowest, where read is still zero
+    read = 1.5 * gain * (1 - math.sqrt(max(1 - below / (2.25 * gain), 0.0)))
+    return PoissonGaussian(gain, (read**2 - dark) / gain, read)
 
 
 @functools.cache
