@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import uniform_filter
 
 from ntk_nonlocal.architecture import Layer
 from ntk_nonlocal.checks import choice, whole
@@ -27,6 +26,7 @@ from ntk_nonlocal.images import (
 )
 
 from . import classical
+from .cameras import check_camera, removed_too_much
 from .colours import Colours, colours_of
 from .levels import Levels, Sigma, filled, levels_of
 from .ntk import BEST, FAST, Setting, closed_form, products
@@ -50,8 +50,6 @@ _CLIPPED = 1e-3  # a share of the values
 
 # Where the standard deviation of stabilised noise is believed to lie, whatever is measured.
 _STABLE = (0.85, 1.1)
-
-_AROUND = 31  # pixels: a neighbourhood whose mean hardly knows the noise of one of them
 
 Noise = Literal["gaussian", "poisson-gaussian"]
 
@@ -194,11 +192,11 @@ def _picture(
     else:
         unit = float(np.iinfo(np.asarray(noisy).dtype).max) if np.asarray(noisy).dtype.kind == "u" else 1.0
         given = isinstance(noise, PoissonGaussian)
-        model = (
-            noise.scaled(1 / unit)
-            if isinstance(noise, PoissonGaussian)
-            else estimate_poisson_gaussian(image, mask=valid)
-        )
+        if isinstance(noise, PoissonGaussian):
+            model = noise.scaled(1 / unit)
+            check_camera(model, image, valid)
+        else:
+            model = estimate_poisson_gaussian(image, mask=valid)
         found, known = _poisson(image, model, valid, options, report)
         told = model.scaled(unit)
         settings |= {"sigma_given": given, "sigma": known, "noise": "poisson-gaussian"}
@@ -282,35 +280,26 @@ def _poisson(
     valid: NDArray[np.bool_] | None,
     options: _Options,
     report: Callable[[float], None],
-) -> tuple[_Found, float]:
+) -> tuple[_Found, Sigma]:
     """The image without noise that grows with its brightness, and the root mean square of that noise."""
-    zero = float(image.min())
+    zero = image.min(axis=(0, 1))
     stable = noise.stabilise(image, zero)
-    unit = 1 / max(float(np.abs(stable).max()), 1.0)
-    seen = estimate_sigma(unit * stable, mask=valid)  # 1 by theory, less where there are few photons
-    levels = levels_of(unit * stable, unit * float(np.clip(seen / unit, *_STABLE)), valid)
+    largest = float(np.abs(stable).max())
+    unit = 1 / max(largest, 1.0)
+    seen = estimate_sigma(unit * stable, mask=valid) / unit  # 1 by theory, less where there are few photons
+    level = min(float(np.clip(seen, *_STABLE)), largest or 1.0)
+    levels = levels_of(unit * stable, unit * level, valid)
     found = _gaussian((unit * stable).astype(image.dtype), levels, valid, options, report)
     mean = noise.invert(found.image / unit, zero)
-    mean += _removed_too_much(image, mean, noise.variance(mean), valid)
+    mean += removed_too_much(image, mean, noise.variance(mean), valid)
     variance = noise.variance(mean)
     risk = None
     if found.risk is not None:  # an error of the stabilised image stands for one of sqrt(variance)
         risk = float(found.risk / unit**2 * variance.mean())
     result = _Found(mean, found.step, risk, found.network, found.settings)
+    if noise.channels is not None:
+        return result, np.sqrt(variance.mean(axis=(0, 1)))
     return result, float(np.sqrt(variance.mean()))
-
-
-def _removed_too_much(
-    image: NDArray[Any], mean: NDArray[Any], variance: NDArray[Any], valid: NDArray[np.bool_] | None
-) -> float:
-    """What estimates lack everywhere: the mean of what was removed, in the darkest neighbourhoods above all.
-
-    Stabilised noise is a little skew where there is hardly any light, and estimates follow the mode. Weighted pixel by
-    pixel the mean would be too low, since where noise is negative estimates are.
-    """
-    around = uniform_filter(variance, (_AROUND, _AROUND, 0), mode="nearest")
-    trust = 1 / np.square(np.maximum(around / max(float(around.max()), 1e-300), 1e-9))
-    return float(np.average(image - mean, weights=trust if valid is None else trust * valid))
 
 
 def _clipped(image: NDArray[Any]) -> bool:

@@ -74,3 +74,54 @@ def test_below_the_offset_noise_stays_even() -> None:
     assert 0.85 < stable.std() < 1.1
     assert abs(np.mean(((stable - stable.mean()) / stable.std()) ** 3)) < 0.35
     assert float(CAMERA.invert(stable.mean())) == pytest.approx(100, abs=0.03)
+
+
+def test_a_wrong_offset_is_refused_and_a_doubtful_one_told(clean: Values) -> None:
+    noisy = np.clip(taken(clean / 2, PoissonGaussian(2.0)), 0, 255).astype(np.uint8)
+    with pytest.raises(ValueError, match=r"\d+ % of the pixels are below the offset .* measure a dark frame"):
+        nnl.denoise(noisy, noise=PoissonGaussian(2.0, 200.0), fast=True)
+    doubtful = float(np.quantile(noisy, 0.1)) + 3
+    with pytest.warns(UserWarning, match=r"\d+ % of the pixels are below the offset"):
+        found = nnl.denoise(noisy, noise=PoissonGaussian(2.0, doubtful, 0.1), fast=True)
+    assert np.corrcoef(255 * found.image.ravel(), clean.ravel())[0, 1] > 0.98
+
+
+def test_an_absurd_gain_is_refused(clean: Values) -> None:
+    with pytest.raises(ValueError, match="times the largest value of the image"):
+        nnl.denoise(clean.astype(np.uint8), noise=PoissonGaussian(1e9), fast=True)
+    faint = taken(np.zeros((64, 64)), PoissonGaussian(300.0, 500.0, 10.0))  # more than all values are apart
+    assert nnl.denoise(faint, noise=PoissonGaussian(300.0, 500.0, 10.0), fast=True).image.std() < 2
+
+
+@pytest.fixture(scope="module")
+def colours() -> Values:
+    return 20 * crop(example_image(256), 64, center=(64, 112))
+
+
+GAINS = (1.0, 2.0, 6.0)
+
+
+def test_gains_by_channel_are_as_good_as_one(colours: Values) -> None:
+    gains = np.array(GAINS)
+    photons = np.random.default_rng(0).poisson(colours)
+    given = nnl.denoise(gains * photons, noise=PoissonGaussian(GAINS), fast=True)
+    blind = nnl.denoise(gains * photons, noise="poisson-gaussian", fast=True)
+    even = nnl.denoise(1.0 * photons, noise=PoissonGaussian(1.0), fast=True)
+    wanted = psnr(even.image / 20, colours / 20)
+    assert psnr(given.image / gains / 20, colours / 20) == pytest.approx(wanted, abs=0.05)
+    assert psnr(blind.image / gains / 20, colours / 20) > wanted - 0.7
+    assert blind.settings["gain"] == pytest.approx(GAINS, rel=0.4)
+    assert np.shape(given.sigma) == (3,)
+
+
+def test_numbers_by_channel_fit_the_image(colours: Values) -> None:
+    with pytest.raises(ValueError, match="has 3 channels, and gain, offset or read are given for 2"):
+        nnl.denoise(colours, noise=PoissonGaussian((1.0, 2.0)), fast=True)
+    with pytest.raises(ValueError, match="got 3, 2"):
+        PoissonGaussian(GAINS, (1.0, 2.0))
+    camera = PoissonGaussian(GAINS, 3.0, (0.5, 0.0, 2.0))
+    y = camera.stabilise(colours)
+    for channel, one in enumerate(camera.of_channels(3)):
+        assert np.array_equal(one.stabilise(colours[:, :, channel]), y[:, :, channel])
+        assert np.array_equal(one.invert(y[:, :, channel]), camera.invert(y)[:, :, channel])
+        assert np.array_equal(one.variance(y[:, :, channel]), camera.variance(y)[:, :, channel])
