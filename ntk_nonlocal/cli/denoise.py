@@ -233,7 +233,12 @@ def _tell(photo: Photo, target: Path, results: list[Denoised], seconds: float, a
     if args.quiet:
         return
     doubts = [result.settings["coarse_sigma"] for result in results if "coarse_sigma" in result.settings]
-    if doubts:
+    if any("grows" in result.settings for result in results):
+        print(
+            parsing.one_line(f"{target}: the noise grows with the brightness; give --noise poisson-gaussian"),
+            file=sys.stderr,
+        )
+    elif doubts:
         print(
             parsing.one_line(f"{target}: not all of what is there is white noise; where you see noise that is left,")
             + " coarser than pixels, as JPEG compression, demosaicing and resizing leave it, give --sigma, such as "

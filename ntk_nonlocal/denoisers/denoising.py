@@ -22,6 +22,7 @@ from ntk_nonlocal.images import (
     estimate_poisson_gaussian,
     estimate_sigma,
     masked_image,
+    noise_grows,
     white_of,
 )
 
@@ -188,6 +189,8 @@ def _picture(
             settings |= {"compressed": True} if compressed else {"correlation": levels.coarse.correlation}
         elif levels.coarse is not None:
             settings["coarse_sigma"] = levels.coarse.level
+        if sigma is None and not (levels.coarse is not None and levels.coarse.sure) and noise_grows(image, valid):
+            settings["grows"] = True
         found, known = _gaussian(image, levels, valid, options, report), levels.sigma
     else:
         unit = float(np.iinfo(np.asarray(noisy).dtype).max) if np.asarray(noisy).dtype.kind == "u" else 1.0

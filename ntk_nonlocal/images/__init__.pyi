@@ -11,6 +11,7 @@ from .arrays import (
     white_of,
 )
 from .example import crop, example_image
+from .growth import noise_grows
 from .metrics import psnr, ssim
 from .noise import add_noise, as_mask, estimate_sigma, masked_image
 from .photos import Photo, Photos, check_writable, open_photos, open_writer, read_photo, write_photo
@@ -34,6 +35,7 @@ __all__ = [
     "finite_array",
     "finite_jax",
     "masked_image",
+    "noise_grows",
     "open_photos",
     "open_writer",
     "plain_array",

@@ -43,7 +43,7 @@ _BINS = 24
 _SMALLEST_SIDE = 16
 _OTHER_NOISE = 1.5  # channels whose variance, against that of all, differs by this factor have noise of their own
 _FEWEST_IN_BIN = 24
-_CLIPPED_SHARE = 0.05
+CLIPPED_SHARE = 0.05
 _ROUNDS = 20
 _LOWEST = 1e-3  # of the values of an image lie three standard deviations below their mean
 _MANY_PHOTONS = 150.0  # beyond, the closed form of Makitalo & Foi is exact to 1e-4 photons
@@ -247,10 +247,10 @@ def _fit(image: Values, missing: NDArray[np.bool_]) -> PoissonGaussian:
         if missing.any() and min(image.shape[:2]) >= _SMALLEST_SIDE:
             few = f"the mask leaves too few whole blocks of {_BLOCK}x{_BLOCK} pixels"
         raise ValueError(f"{few} for an estimate of gain and read noise; give noise=PoissonGaussian(...)")
-    at, variance, weight = _by_brightness(means, noise, texture)
+    at, variance, weight = by_brightness(means, noise, texture)
     if not variance.max() > 0:
         raise ValueError("no noise was found, and no gain can be told; give noise=PoissonGaussian(...)")
-    gain, dark = _line(at, variance, weight)
+    gain, dark = line(at, variance, weight)
     return _with_read(gain, dark, float(np.quantile(image[~missing], _LOWEST)))
 
 
@@ -272,24 +272,29 @@ def _directions() -> tuple[Values, Values]:
     return patterns[order >= _BLOCK], patterns[(order > 0) & (order < _BLOCK - 1)]
 
 
-def _blocks(channel: Values, missing: NDArray[np.bool_]) -> tuple[Values, Values, Values]:
-    """Means, energies of the finest details and of the coarse ones, of every block that can be used."""
+def cut(values: NDArray[Any], most: int = _MOST_BLOCKS) -> NDArray[Any]:
+    """The blocks of a channel (H, W) as rows, about so many at most."""
     from numpy.lib.stride_tricks import sliding_window_view
 
-    if min(channel.shape) < _BLOCK:
-        return np.empty(0), np.empty(0), np.empty(0)
-    stride = max(_STRIDE, math.ceil(math.sqrt(channel.size / _MOST_BLOCKS)))
+    stride = max(_STRIDE, math.ceil(math.sqrt(values.size / most)))
+    return sliding_window_view(values, (_BLOCK, _BLOCK))[::stride, ::stride].reshape(-1, _BLOCK**2)
 
-    def cut(values: NDArray[Any]) -> NDArray[Any]:
-        return sliding_window_view(values, (_BLOCK, _BLOCK))[::stride, ::stride].reshape(-1, _BLOCK**2)
 
-    full = cut(channel == channel.max()).mean(axis=1) > _CLIPPED_SHARE
-    blocks = cut(channel)[~full & ~cut(missing).any(axis=1)]
+def energies(blocks: Values) -> tuple[Values, Values, Values]:
+    """Means, energies of the finest details and of the coarse ones."""
     fine, coarse = _directions()
     return blocks.mean(axis=1), np.square(blocks @ fine.T).mean(axis=1), np.square(blocks @ coarse.T).sum(axis=1)
 
 
-def _by_brightness(means: Values, noise: Values, texture: Values) -> tuple[Values, Values, Values]:
+def _blocks(channel: Values, missing: NDArray[np.bool_]) -> tuple[Values, Values, Values]:
+    """The same of every block that can be used."""
+    if min(channel.shape) < _BLOCK:
+        return np.empty(0), np.empty(0), np.empty(0)
+    full = cut(channel == channel.max()).mean(axis=1) > CLIPPED_SHARE
+    return energies(cut(channel)[~full & ~cut(missing).any(axis=1)])
+
+
+def by_brightness(means: Values, noise: Values, texture: Values) -> tuple[Values, Values, Values]:
     """Brightness, variance in the quiet blocks there, and how much it counts."""
     order = np.argsort(means, kind="stable")
     bins = np.array_split(order, max(2, min(_BINS, len(order) // _FEWEST_IN_BIN)))
@@ -301,7 +306,7 @@ def _by_brightness(means: Values, noise: Values, texture: Values) -> tuple[Value
     return at, variance, weight
 
 
-def _line(at: Values, variance: Values, weight: Values) -> tuple[float, float]:
+def line(at: Values, variance: Values, weight: Values) -> tuple[float, float]:
     """gain > 0 and dark variance; points above the line, which texture lifts, count less."""
     design = np.stack([at, np.ones_like(at)], axis=1)
     counted = weight.copy()

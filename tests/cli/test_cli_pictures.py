@@ -203,3 +203,10 @@ def test_near_infrared_is_denoised_and_stays_visible(tmp_path: Path) -> None:
     assert call(tmp_path / "in.tif", "-o", tmp_path / "out.tif", "--method", "tv") == 0
     found = tifffile.imread(tmp_path / "out.tif") / 255
     assert psnr(found[:, :, 3], clean[:, :, 3]) > psnr(pixels[:, :, 3] / 255, clean[:, :, 3]) + 1
+
+
+def test_noise_that_grows_with_the_brightness_is_told(tmp_path: Path, capsys: Any) -> None:
+    photons = np.random.default_rng(0).poisson(20 * example_image(128))
+    Image.fromarray(np.clip(12 * photons, 0, 255).astype(np.uint8)).save(tmp_path / "in.png")
+    assert call(tmp_path / "in.png", "-o", tmp_path / "out.png", "--method", "tv") == 0
+    assert "the noise grows with the brightness; give --noise poisson-gaussian" in capsys.readouterr().err
