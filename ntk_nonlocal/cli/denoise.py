@@ -79,7 +79,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     add(
         "--noise", type=_noise, default="gaussian", metavar="NOISE",
         help="gaussian (default), or poisson-gaussian[:gain=G,offset=O,read=R] as cameras and microscopes make it, "
-        "estimated unless given",
+        "estimated unless given; by channel gain=1/2/4",
     )  # fmt: skip
     add("--mask", type=Path, metavar="FILE", help=_MASK)
     add("--fill", action="store_true", help="fill pixels without a value with estimates")
@@ -276,7 +276,12 @@ def _tell(photo: Photo, target: Path, pages: list[Denoised | None], seconds: flo
     if args.quiet:
         return
     doubts = [result.settings["coarse_sigma"] for result in results if "coarse_sigma" in result.settings]
-    if doubts:
+    if any("grows" in result.settings for result in results):
+        print(
+            parsing.one_line(f"{target}: the noise grows with the brightness; give --noise poisson-gaussian"),
+            file=sys.stderr,
+        )
+    elif doubts:
         print(
             parsing.one_line(f"{target}: not all of what is there is white noise; where you see noise that is left,")
             + " coarser than pixels, as JPEG compression, demosaicing and resizing leave it, give --sigma, such as "
@@ -304,10 +309,22 @@ def _in_file(levels: list[float], white: float) -> str:
 
 def _camera(result: Denoised, white: float) -> str:
     """Gain and dark variance in the file's numbers."""
+    import numpy as np
+
     if "gain" not in result.settings:
         return ""
-    gain, dark = result.settings["gain"] * white, result.settings["dark_variance"] * white**2
-    return f", gain {gain:.4g}, read^2 - gain * offset {dark:.4g}"
+    gain, dark = (
+        "/".join(f"{number:.4g}" for number in np.atleast_1d(numbers))
+        for numbers in _gain_and_dark_variance(result, white)
+    )
+    return f", gain {gain}, read^2 - gain * offset {dark}"
+
+
+def _gain_and_dark_variance(result: Denoised, white: float) -> tuple[Any, Any]:
+    """In the file's numbers; by channel where they were."""
+    import numpy as np
+
+    return np.multiply(white, result.settings["gain"]), np.multiply(white**2, result.settings["dark_variance"])
 
 
 def _chosen(result: Denoised) -> str:
@@ -341,7 +358,7 @@ def _facts(photo: Photo, target: Path, pages: list[Denoised | None], seconds: fl
     if several:
         facts["pages"] = len(pages)
     if "gain" in result.settings:
-        gain, dark = result.settings["gain"] * photo.white, result.settings["dark_variance"] * photo.white**2
+        gain, dark = _gain_and_dark_variance(result, photo.white)
         facts["noise"] = {"gain": gain, "dark_variance": dark}
     return dict(plain(facts))
 
@@ -355,7 +372,7 @@ def _levels(text: str) -> float | tuple[float, ...] | None:
     return found  # type: ignore[return-value]
 
 
-def _noise(text: str) -> str | dict[str, float]:
+def _noise(text: str) -> str | dict[str, Any]:
     """ "gaussian", "poisson-gaussian", or its parameters."""
     name, _, rest = text.partition(":")
     if name not in ("gaussian", "poisson-gaussian") or (name == "gaussian" and rest):
@@ -364,15 +381,19 @@ def _noise(text: str) -> str | dict[str, float]:
         )
     if not rest:
         return name
-    found = {}
+    found: dict[str, Any] = {}
     for part in rest.split(","):
         key, _, value = part.partition("=")
-        if key.strip() in found:
-            raise argparse.ArgumentTypeError(f"{key.strip()} is given twice in {text!r}; give it once")
+        key = key.strip()
+        if key in found:
+            raise argparse.ArgumentTypeError(f"{key} is given twice in {text!r}; by channel it is {key}=1/2/4")
         try:
-            found[key.strip()] = float(value)
+            numbers = tuple(float(number) for number in value.split("/"))
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{key} of {text!r} is a number, got {value!r}") from None
+            raise argparse.ArgumentTypeError(
+                f"{key} of {text!r} is a number, or one for each channel, such as 1/2/4, got {value!r}"
+            ) from None
+        found[key] = numbers if len(numbers) > 1 else numbers[0]
     if unknown := sorted(set(found) - {"gain", "offset", "read"}):
         raise argparse.ArgumentTypeError(f"poisson-gaussian has gain, offset and read, got {unknown[0]!r} in {text!r}")
     if "gain" not in found:

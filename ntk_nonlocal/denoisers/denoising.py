@@ -23,11 +23,13 @@ from ntk_nonlocal.images import (
     estimate_sigma,
     masked_image,
     middle_range,
+    noise_grows,
     outlying,
     white_of,
 )
 
 from . import classical
+from .cameras import check_camera, removed_too_much
 from .colours import Colours, colours_of
 from .levels import Levels, Sigma, filled, levels_of
 from .ntk import BEST, FAST, Setting, closed_form, products
@@ -203,15 +205,17 @@ def _picture(
             settings |= {"compressed": True} if compressed else {"correlation": levels.coarse.correlation}
         elif levels.coarse is not None:
             settings["coarse_sigma"] = levels.coarse.level
+        if sigma is None and not (levels.coarse is not None and levels.coarse.sure) and noise_grows(image, valid):
+            settings["grows"] = True
         found, known = _gaussian(image, levels, valid, options, report), levels.sigma
     else:
         unit = float(np.iinfo(np.asarray(noisy).dtype).max) if np.asarray(noisy).dtype.kind == "u" else 1.0
         given = isinstance(noise, PoissonGaussian)
-        model = (
-            noise.scaled(1 / unit)
-            if isinstance(noise, PoissonGaussian)
-            else estimate_poisson_gaussian(image, mask=valid)
-        )
+        if isinstance(noise, PoissonGaussian):
+            model = noise.scaled(1 / unit)
+            check_camera(model, image, valid)
+        else:
+            model = estimate_poisson_gaussian(image, mask=valid)
         found, known = _poisson(image, model, valid, options, report)
         told = model.scaled(unit)
         settings |= {"sigma_given": given, "sigma": known, "noise": "poisson-gaussian"}
@@ -299,19 +303,25 @@ def _poisson(
     valid: NDArray[np.bool_] | None,
     options: _Options,
     report: Callable[[float], None],
-) -> tuple[_Found, float]:
+) -> tuple[_Found, Sigma]:
     """The image without noise that grows with its brightness, and the root mean square of that noise."""
-    stable = noise.stabilise(image)
-    unit = 1 / max(float(stable.max()), 1.0)
-    seen = estimate_sigma(unit * stable, mask=valid)  # 1 by theory, less where there are few photons
-    levels = levels_of(unit * stable, unit * float(np.clip(seen / unit, *_STABLE)), valid)
+    zero = image.min(axis=(0, 1))
+    stable = noise.stabilise(image, zero)
+    largest = float(np.abs(stable).max())
+    unit = 1 / max(largest, 1.0)
+    seen = estimate_sigma(unit * stable, mask=valid) / unit  # 1 by theory, less where there are few photons
+    level = min(float(np.clip(seen, *_STABLE)), largest or 1.0)
+    levels = levels_of(unit * stable, unit * level, valid)
     found = _gaussian((unit * stable).astype(image.dtype), levels, valid, options, report)
-    mean = noise.invert(found.image / unit)
+    mean = noise.invert(found.image / unit, zero)
+    mean += removed_too_much(image, mean, noise.variance(mean), valid)
     variance = noise.variance(mean)
     risk = None
     if found.risk is not None:  # an error of the stabilised image stands for one of sqrt(variance)
         risk = float(found.risk / unit**2 * variance.mean())
     result = _Found(mean, found.step, risk, found.network, found.settings)
+    if noise.channels is not None:
+        return result, np.sqrt(variance.mean(axis=(0, 1)))
     return result, float(np.sqrt(variance.mean()))
 
 

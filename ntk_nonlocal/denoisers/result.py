@@ -92,11 +92,13 @@ class Denoised:
         return f"{levels.min():.1f} to {levels.max():.1f}"
 
     def told_doubt(self) -> str:
-        """That the noise is or may be not white, and what to do then; empty where it is."""
+        """That the noise is or may be not white, or not even, and what to do then; empty where it is."""
         if "correlation" in self.settings:
             return f" of noise coarser than pixels (neighbours share {100 * self.settings['correlation']:.0f} %)"
         if "compressed" in self.settings:
             return " of noise before JPEG compression"
+        if "grows" in self.settings:
+            return ", which grows with the brightness (give noise='poisson-gaussian')"
         if "coarse_sigma" not in self.settings:
             return ""
         level = 255 / self.white * self.settings["coarse_sigma"]

@@ -97,7 +97,7 @@ def denoise_slices(
     first = results[0]
     settings = first.settings | {"slices": count, "sigma": levels, "steps_of_slices": [r.step for r in results]}
     settings["clipped"] = any(result.settings["clipped"] for result in results)
-    for key in ("correlation", "coarse_sigma", "compressed"):
+    for key in ("correlation", "coarse_sigma", "compressed", "grows"):
         if found := [result.settings[key] for result in results if key in result.settings]:
             settings[key] = max(found)
     sigma = first.sigma if first.settings["sigma_given"] and "noise" not in first.settings else levels

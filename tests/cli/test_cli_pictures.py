@@ -230,10 +230,26 @@ def test_noise_of_a_camera_in_the_files_numbers(tmp_path: Path, capsys: Any) -> 
     assert call(tmp_path / "in.tif", "-o", target, "--fast", "--noise", "poisson-gaussian", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["noise"]["gain"] == pytest.approx(5, rel=0.3)
-    twice = ("poisson-gaussian:gain=2,read=1,gain=3", "gain is given twice")
-    for wrong, words in (("poisson", "must be gaussian"), ("poisson-gaussian:gain=0", "above zero"), twice):
+    for wrong, words in (
+        ("poisson", "must be gaussian"),
+        ("poisson-gaussian:gain=0", "above zero"),
+        ("poisson-gaussian:gain=1/x", "such as 1/2/4"),
+        ("poisson-gaussian:gain=1,gain=2", "given twice"),
+        ("poisson-gaussian:gain=1/2", "are given for 2"),
+    ):
         assert call(tmp_path / "in.tif", "-o", target, "--noise", wrong) == 2
         assert words in capsys.readouterr().err
+
+
+def test_gains_of_a_camera_by_channel(tmp_path: Path, capsys: Any) -> None:
+    gains = np.array([1, 2, 4])
+    photons = np.random.default_rng(0).poisson(30 * np.kron(grey(), np.ones((2, 2)))[:, :, None] * np.ones(3))
+    tifffile.imwrite(tmp_path / "in.tif", (gains * photons).astype(np.uint8), photometric="rgb")
+    options = ["--fast", "--noise", "poisson-gaussian:gain=1/2/4,read=0.5"]
+    assert call(tmp_path / "in.tif", "-o", tmp_path / "out.tif", *options) == 0
+    assert "gain 1/2/4, read^2 - gain * offset 0.25/0.25/0.25" in capsys.readouterr().out
+    assert call(tmp_path / "in.tif", "-o", tmp_path / "out.tif", *options, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["noise"]["gain"] == pytest.approx([1, 2, 4])
 
 
 def test_levels_by_channel(tmp_path: Path, capsys: Any) -> None:
@@ -286,3 +302,10 @@ def test_near_infrared_is_denoised_and_stays_visible(tmp_path: Path) -> None:
     assert call(tmp_path / "in.tif", "-o", tmp_path / "out.tif", "--method", "tv") == 0
     found = tifffile.imread(tmp_path / "out.tif") / 255
     assert psnr(found[:, :, 3], clean[:, :, 3]) > psnr(pixels[:, :, 3] / 255, clean[:, :, 3]) + 1
+
+
+def test_noise_that_grows_with_the_brightness_is_told(tmp_path: Path, capsys: Any) -> None:
+    photons = np.random.default_rng(0).poisson(20 * example_image(128))
+    Image.fromarray(np.clip(12 * photons, 0, 255).astype(np.uint8)).save(tmp_path / "in.png")
+    assert call(tmp_path / "in.png", "-o", tmp_path / "out.png", "--method", "tv") == 0
+    assert "the noise grows with the brightness; give --noise poisson-gaussian" in capsys.readouterr().err

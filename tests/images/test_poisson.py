@@ -84,3 +84,6 @@ def test_pictures_that_tell_nothing() -> None:
         estimate_poisson_gaussian(np.full((32, 32), 0.5))
     with pytest.raises(ValueError, match="too small"):
         estimate_poisson_gaussian(np.random.default_rng(0).random((8, 8)))
+    apart = np.random.default_rng(0).random((64, 64)) > 0.3
+    with pytest.raises(ValueError, match="the mask leaves too few whole blocks of 6x6"):
+        estimate_poisson_gaussian(np.random.default_rng(0).random((64, 64)), mask=apart)
