@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter
 
 from ntk_nonlocal.images import PoissonGaussian
 
@@ -59,6 +58,8 @@ def removed_too_much(image: NDArray[Any], mean: NDArray[Any], variance: NDArray[
     Stabilised noise is a little skew where there is hardly any light, and estimates follow the mode. Weighted pixel by
     pixel the mean would be too low, since where noise is negative estimates are.
     """
+    from scipy.ndimage import uniform_filter
+
     around = uniform_filter(variance, (_AROUND, _AROUND, 0), mode="nearest")
     largest = np.maximum(around.max(axis=(0, 1)), 1e-300)
     trust = 1 / np.square(np.maximum(around / largest, 1e-9))
