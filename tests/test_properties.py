@@ -52,6 +52,7 @@ def adapted() -> Any:
 # What cannot be meant, by what is asked for. Objects of other kinds are in all of them.
 OTHER = st.sampled_from([None, "text", b"bytes", 1j, {"a": 1}, [None], object(), [[1, 2], [3]]])
 NO_NUMBER = st.sampled_from(["x", [1, 2], object(), None, 1j, math.nan, math.inf])
+NO_NUMBERS = st.sampled_from(["x", [], [[1, 2]], object(), None, 1j, math.nan, math.inf, [1, math.nan], ["x"]])
 NO_INTEGER = st.one_of(NO_NUMBER, st.floats(), st.booleans())
 NO_WORD = st.one_of(st.text(max_size=8), st.sampled_from([None, 3, [], np.array(["a", "b"]), object(), b"ntk"]))
 SIZES = st.integers(0, 5)
@@ -97,7 +98,9 @@ BAD: dict[str, st.SearchStrategy[Any]] = {
     "even": st.one_of(NO_INTEGER, st.integers(max_value=0), st.integers(1, 50).map(lambda n: 2 * n)),
     "positive": st.one_of(NO_NUMBER, st.floats(max_value=0)),
     "not negative": st.one_of(NO_NUMBER, st.floats(max_value=-1e-300)),
-    "finite": NO_NUMBER,
+    "by channel": NO_NUMBERS,
+    "positive by channel": st.one_of(NO_NUMBERS, st.floats(max_value=0), st.just([1.0, 0.0])),
+    "not negative by channel": st.one_of(NO_NUMBERS, st.floats(max_value=-1e-300), st.just([1.0, -1.0])),
     "sigma": st.one_of(NO_NUMBER, st.floats(max_value=0), st.floats(min_value=1, exclude_min=True)),
     "word": NO_WORD,
     "architecture": st.sampled_from([None, "cnn", 3, nnl.cnn, [nnl.Conv(3)], nnl.Conv, nnl.Relu(), object()]),
@@ -276,7 +279,8 @@ CALLS: dict[str, Call] = {
     ),
     "parse_optimizer": call(nnl.parse_optimizer, text=("optimizer", "adam")),
     "PoissonGaussian": call(
-        nnl.PoissonGaussian, gain=("positive", 1.0), offset=("finite", 0.0), read=("not negative", 0.0)
+        nnl.PoissonGaussian, gain=("positive by channel", 1.0), offset=("by channel", 0.0),
+        read=("not negative by channel", 0.0),
     ),
     "explore": call(
         nnl.explore, noisy=("noisy on any scale", LARGER), clean=("clean?", None), sigma=("sigma?", 0.1),

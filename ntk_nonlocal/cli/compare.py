@@ -109,8 +109,7 @@ def _listed(names: Iterable[str]) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; raises ValueError on bad input, before long work."""
-    from ntk_nonlocal.reproduce import CompareSettings, Comparison, draw_comparison
-    from ntk_nonlocal.reproduce.compare_figures import DRAWINGS
+    from ntk_nonlocal.reproduce import DRAWINGS, CompareSettings, Comparison, draw_comparison
     from ntk_nonlocal.results import plain
 
     from .progress import Progress

@@ -191,7 +191,8 @@ def _picture(
                 "in number, are left as they are with their pixels; mask= and fill= give estimates for such",
                 stacklevel=3,
             )
-            valid = ~spikes.any(axis=2, keepdims=True) & (True if valid is None else valid)
+            quiet = np.logical_not(np.any(spikes, axis=2, keepdims=True))
+            valid = quiet if valid is None else valid & quiet
             image = masked_image(noisy, valid)
     settings: dict[str, Any] = {"method": options.method, "seed": options.seed, "clipped": _clipped(image)}
     settings["white"] = white_of(image)

@@ -1,6 +1,6 @@
 from .catalogue import MODULES
 from .compare import CompareSettings, Comparison
-from .compare_figures import draw_comparison
+from .compare_figures import DRAWINGS, draw_comparison
 from .criteria import CRITERIA, DROPPED
 from .experiment import Verdict, load, measure, save
 from .parts import Store
@@ -12,6 +12,7 @@ from .workers import helpers, most_workers, print_progress
 
 __all__ = [
     "CRITERIA",
+    "DRAWINGS",
     "DROPPED",
     "MODULES",
     "CompareSettings",
