@@ -114,8 +114,8 @@ def run(args: argparse.Namespace) -> int:
 
     from .progress import Progress
 
-    for name in ("result.json", "arrays.npz", *(f"{name}.png" for name in DRAWINGS)):
-        parsing.check_kept(args.out / name, [args.image], "--out")
+    names = ("result.json", "arrays.npz", *(f"{name}.png" for name in DRAWINGS))
+    parsing.check_no_input((args.out / name for name in names), [args.image], "--out")
     settings = CompareSettings(
         architecture=args.arch,
         sigma=args.sigma,

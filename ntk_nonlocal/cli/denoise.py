@@ -148,7 +148,7 @@ def _one(source: Path, target: Path, figure: Path | None, mask: Any, args: argpa
                     progress.update((number + share) / count)
 
                 valid = _valid(photo, mask, args)
-                reason = _untouched(photo, valid, args.sigma)
+                reason = _untouched(photo, valid, args.sigma, args.noise)
                 if reason is not None and count > 1:  # one bad page does not cost the others
                     kept.setdefault(reason, []).append(number + 1)
                     writer.add(photo.image, photo)
@@ -186,14 +186,18 @@ def _valid(photo: Photo, mask: Any, args: argparse.Namespace) -> Any:
     return valid if mask is None else mask if valid is None else valid & mask
 
 
-def _untouched(photo: Photo, valid: Any, sigma: float | tuple[float, ...] | None) -> str | None:
-    """Why a page cannot be denoised, None where it can: nothing is there, or nothing as large as the noise."""
+def _untouched(photo: Photo, valid: Any, sigma: float | tuple[float, ...] | None, noise: object) -> str | None:
+    """Why a page cannot be denoised, None where it can: nothing is there, or nothing as large as the noise, or nothing
+    that tells what it is."""
     import numpy as np
 
     if valid is not None and not valid.any():
         return "no pixel has a value, for NaN, nodata or the mask"
     level = 0.0 if sigma is None else float(np.max(sigma))
     there = np.abs(photo.image).max(initial=0, where=True if valid is None else valid)
+    constant = bool(photo.image.max() == photo.image.min())
+    if constant and noise == "poisson-gaussian":
+        return "all values are the same, which tells no gain and no read noise"
     if there < level:
         told = f"{photo.white * level:.4g} in the file's numbers"
         return f"no value reaches the level of --sigma, {told}; without it every page has its own"

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
     from .progress import Progress
 
-    parsing.check_kept(args.out, [args.image], "--out")
+    parsing.check_no_input([args.out], [args.image], "--out")
     whole = example_image(256) if args.image is None else read_photo(args.image).image
     center = args.center or ((64, 112) if args.image is None else None)
     clean = crop(whole, args.crop, center=center).astype("float32")

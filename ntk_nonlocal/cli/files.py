@@ -40,10 +40,12 @@ def jobs(args: argparse.Namespace) -> list[tuple[Path, Path]]:
             f"in {', '.join(_SUFFIXES)}"
         )
     targets = [output / source.name if output.is_dir() else output for source in sources]
-    for index, target in enumerate(targets):
-        parsing.check_kept(target, [*sources, args.mask], "output")
-        if target in targets[:index]:
+    parsing.check_no_input(targets, [*sources, args.mask], "output")
+    written: set[Path] = set()
+    for target in targets:
+        if target in written:
             raise ValueError(f"two images would be written to {target}; name different ones or use two folders")
+        written.add(target)
         check_writable(target)
     return list(zip(sources, targets, strict=True))
 
@@ -81,7 +83,7 @@ def figures(figure: Path | None, mask: Path | None, jobs: list[tuple[Path, Path]
         if path is not None and path.resolve() in taken:
             raise ValueError(f"{path} is an image of this run and would be overwritten; choose another --compare")
         if path is not None:
-            parsing.check_kept(path, [mask], "--compare")
+            parsing.check_no_input([path], [mask], "--compare")
     return found
 
 
@@ -92,6 +94,8 @@ def mask(path: Path, quiet: bool) -> Any:
     from ntk_nonlocal.images import read_photo
 
     photo = read_photo(path)
+    if photo.alpha is not None and (photo.alpha < photo.alpha.max()).any():
+        raise ValueError(f"--mask {path} has transparency; say by black and white which pixels have a value")
     seen = photo.image if photo.valid is None else np.where(photo.valid, photo.image, 0)
     brightness = seen.max(axis=2, keepdims=True)
     brightest = float(brightness.max())

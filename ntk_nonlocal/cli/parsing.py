@@ -153,9 +153,12 @@ architecture = _checked(_architecture)
 optimizer = _checked(_optimizer)
 
 
-def check_kept(output: Path, inputs: Iterable[Path | None], option: str) -> None:
+def check_no_input(outputs: Iterable[Path], inputs: Iterable[Path | None], option: str) -> None:
     """Raises ValueError where an output would be written over an input, or over a file that an input links to."""
-    if output.resolve() in {path.resolve() for path in inputs if path is not None}:
+    read = {path.resolve() for path in inputs if path is not None}
+    for output in outputs:
+        if output.resolve() not in read:
+            continue
         raise ValueError(f"{output} is an input and would be overwritten; choose another {option}")
 
 

@@ -23,6 +23,7 @@ from ntk_nonlocal.images import (
     estimate_sigma,
     masked_image,
     middle_range,
+    neighbours_of,
     noise_grows,
     outlying,
     white_of,
@@ -30,7 +31,7 @@ from ntk_nonlocal.images import (
 
 from . import classical
 from .cameras import check_camera, removed_too_much
-from .colours import Colours, colours_of
+from .colours import Colours, colours_of, representative
 from .levels import Levels, Sigma, filled, levels_of
 from .ntk import BEST, FAST, Setting, closed_form, products
 from .result import Denoised, Method
@@ -120,11 +121,13 @@ def denoise(
         is None, one number, or by channel where channels differ (:func:`ntk_nonlocal.images.estimate_sigma` says when
         that fails). Noise found coarser than pixels, as demosaicing and resizing leave it, is not taken for white then:
         "ntk" uses its spectrum, estimated too; behind JPEG compression the level is that before it. Zero gives the
-        image back, and so does, with a warning, less than 1e-5 of the largest value. A channel of level zero takes no
+        image back, and so does, with a warning, less than 1e-5 of the largest value (of the range, of values far from
+        zero). A channel of level zero takes no
         part; one of a small level guides the others. One number is the noise of the noisiest channel where channels
         share theirs (a grey picture stored as RGB).
       mask: shape (H, W) or (H, W, C), True where there is a value ("ntk"). What is not there, NaN for instance, takes
-        no part in estimates, kernels and averages, and comes back as it was.
+        no part in estimates, kernels and averages, and comes back as it was. So do, with a warning, values a thousand
+        times the range of all others beyond them.
       fill: give estimates for pixels that the mask leaves out.
       noise: "gaussian"; "poisson-gaussian", whose gain and dark variance are estimated from the image; or a
         :class:`PoissonGaussian`, in the units of the array. Without sigma then: the result is E[y] in the image's
@@ -183,30 +186,30 @@ def _picture(
     valid = None if mask is None else as_mask(mask, image.shape)
     if valid is not None and valid.all():
         valid = None
-    if options.method == "ntk":
-        spikes = outlying(image, np.zeros((1, 1, 1), bool) if valid is None else ~valid, _SPIKE)
-        if spikes.any():
-            warnings.warn(
-                f"values farther than {_SPIKE:g} times the range of all others beyond them, {np.count_nonzero(spikes)} "
-                "in number, are left as they are with their pixels; mask= and fill= give estimates for such",
-                stacklevel=3,
-            )
-            quiet = np.logical_not(np.any(spikes, axis=2, keepdims=True))
-            valid = quiet if valid is None else valid & quiet
-            image = masked_image(noisy, valid)
+    given_image = image
+    spikes = outlying(image, np.zeros((1, 1, 1), bool) if valid is None else ~valid, _SPIKE)
+    if spikes.any():
+        warnings.warn(
+            f"values farther than {_SPIKE:g} times the range of all others beyond them, {np.count_nonzero(spikes)} in "
+            "number, are left as they are; mask= and fill= give estimates for such",
+            stacklevel=3,
+        )
+        image = neighbours_of(image, spikes)
     settings: dict[str, Any] = {"method": options.method, "seed": options.seed, "clipped": _clipped(image)}
     settings["white"] = white_of(image)
-    settings["span"] = max(float(np.ptp(middle_range(image[:, :, c]))) for c in range(image.shape[2]))
+    seen = representative(image)
+    settings["span"] = max(float(np.ptp(middle_range(seen[:, :, c]))) for c in range(seen.shape[2]))
     known: Sigma
     if isinstance(noise, str) and noise == "gaussian":
         levels = levels_of(image, sigma, valid)
         settings |= {"sigma_given": sigma is not None, "sigma": levels.sigma}
         if levels.coarse is not None and levels.coarse.sure:
-            compressed = levels.coarse.uncompressed is not None
+            compressed = levels.coarse.before_compression is not None
             settings |= {"compressed": True} if compressed else {"correlation": levels.coarse.correlation}
         elif levels.coarse is not None:
             settings["coarse_sigma"] = levels.coarse.level
-        if sigma is None and not (levels.coarse is not None and levels.coarse.sure) and noise_grows(image, valid):
+        sure = levels.coarse is not None and levels.coarse.sure
+        if sigma is None and not sure and noise_grows(*((seen, None) if valid is None else (image, valid))):
             settings["grows"] = True
         found, known = _gaussian(image, levels, valid, options, report), levels.sigma
     else:
@@ -224,6 +227,8 @@ def _picture(
         settings |= {"offset": told.offset, "read": told.read} if given else {}
     report(1.0)
     result = found.image.astype(image.dtype, copy=False)
+    if spikes.any():
+        result = np.where(spikes, given_image, result)
     if valid is not None and not fill:
         original = _as_given(noisy, image)
         result = np.where(valid, result, original)
@@ -247,10 +252,21 @@ def _gaussian(
     report: Callable[[float], None],
 ) -> _Found:
     """The image without white noise of these levels."""
-    origin = _origin(image)
-    if origin:
-        shifted = _gaussian(image - image.dtype.type(origin), levels, valid, options, report)
-        return replace(shifted, image=shifted.image + image.dtype.type(origin))
+    origin = _origin(image).astype(image.dtype)
+    if not origin.any():
+        return _near_zero(image, levels, valid, options, report)
+    found = _near_zero(image - origin, levels, valid, options, report)
+    return replace(found, image=found.image + origin)
+
+
+def _near_zero(
+    image: NDArray[Any],
+    levels: Levels,
+    valid: NDArray[np.bool_] | None,
+    options: _Options,
+    report: Callable[[float], None],
+) -> _Found:
+    """The same for values that begin near zero."""
     if valid is not None:
         image = np.moveaxis(filled(np.moveaxis(image, 2, 0), np.moveaxis(valid, 2, 0)), 0, 2)
     if levels.level <= _NO_NOISE * float(np.abs(image).max()):
@@ -258,13 +274,13 @@ def _gaussian(
             warnings.warn(
                 f"sigma {levels.level:.3g} is less than a hundred-thousandth of the image's largest value, no more "
                 "than rounding; the image is given back as it is",
-                stacklevel=4,
+                stacklevel=5,
             )
         return _Found(image.copy(), 0, 0.0, "", {})
     if options.method != "ntk":
         levels.evenly()
     spectra = None
-    if levels.coarse is not None and levels.coarse.sure and levels.coarse.uncompressed is None:
+    if levels.coarse is not None and levels.coarse.sure and levels.coarse.before_compression is None:
         colours = Colours.coarse(image, levels.coarse)
         spectra = levels.coarse.spectra[levels.coarse.planes[0]]
     elif valid is not None and valid.shape[2] > 1 and (valid != valid[:, :, :1]).any():
@@ -326,12 +342,13 @@ def _poisson(
     return result, float(np.sqrt(variance.mean()))
 
 
-def _origin(image: NDArray[Any]) -> float:
-    """Where values begin that lie far from zero, as of temperatures and times: their offset is not to cost digits."""
-    low, high = float(image.min()), float(image.max())
-    if low == high or max(low, -high) < _FAR * (high - low):
-        return 0.0
-    return low if low > 0 else high
+def _origin(image: NDArray[Any]) -> NDArray[np.float64]:
+    """Where the values of each channel begin, zero where that is not far from zero: the offset of temperatures and
+    times is not to cost digits."""
+    low, high = (np.asarray(end, np.float64) for end in (image.min(axis=(0, 1)), image.max(axis=(0, 1))))
+    far = (high > low) & (np.maximum(low, -high) > _FAR * (high - low))
+    found: NDArray[np.float64] = np.where(far, np.where(low > 0, low, high), 0.0)
+    return found
 
 
 def _clipped(image: NDArray[Any]) -> bool:

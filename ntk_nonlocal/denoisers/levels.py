@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ntk_nonlocal.images import check_sigma, estimate_sigma
+from ntk_nonlocal.images import check_sigma, estimate_sigma, middle_range
 
 from .colours import quiet_covariance, representative, share_noise
 from .spectrum import Coarse, coarse_noise
@@ -19,7 +19,7 @@ Sigma = float | NDArray[np.float64]
 _LEAST_DEVIATION = 1e-3  # of a map, in units of its root mean square: what is told to be exact
 _OTHER_LEVEL = 1.5  # channels whose quiet parts differ by this factor are estimated one by one
 _TWO_VALUES = 0.95  # of a channel's values, at the ends of its range: a mask, no picture
-_SMOOTH = 1e-6  # of the noisiest channel's variance in quiet parts: less is no noise
+_SMOOTH = 1e-8  # of the square of a channel's range, its variance in quiet parts: less is no noise
 _ONE_SOURCE = 0.1  # of the noise's variance: less than this in a direction, content included, is no channel of its own
 
 
@@ -150,7 +150,8 @@ def _white_levels(image: NDArray[Any], mask: NDArray[np.bool_] | None) -> Sigma:
     variance = np.zeros(channels)
     if quiet is not None:
         variance[noisy] = np.diag(quiet)
-        noisy = variance > _SMOOTH * variance.max()
+        spans = np.array([np.ptp(middle_range(seen[:, :, c][np.isfinite(seen[:, :, c])])) for c in range(channels)])
+        noisy = (variance > 0) & (variance > _SMOOTH * np.square(spans))
     if not noisy.any() or (quiet is None and noisy.all()):
         return estimate_sigma(image, mask=mask)
     if ((least < most) & ~noisy).any():  # a gradient, a mask: it tells nothing of the noise of the others

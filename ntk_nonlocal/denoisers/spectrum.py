@@ -65,6 +65,7 @@ _STRONG = 0.3  # of the picture's range: fur fills it, noise hardly
 _FAINT = 0.016  # of the picture's range: as strong are what compression itself leaves in quiet blocks
 # The high frequencies of blocks on the grid of JPEG over those of others: .05 to .4 where it compressed, else .95.
 _ON_GRID = 0.6
+_REPEATED = 0.005  # less than the rounding of 8 bits leaves: pixels that were repeated
 _GRID_BLOCKS, _GRID_ENOUGH = 1_500, 550
 # What white noise of three channels leaves in their mean, in its units, where JPEG keeps its brightness alone (BT.601).
 _BRIGHTNESS = np.sqrt(3 * np.square([0.299, 0.587, 0.114]).sum())
@@ -78,17 +79,17 @@ class Coarse:
     Attributes:
       spectra: variances of the cosine coefficients of 8x8 blocks in each plane of the opponent colours, (C, 8, 8).
       sure: whether it is noise for certain, not the texture of a picture that was enlarged.
-      uncompressed: the standard deviation of white noise before JPEG compression, None where nothing was compressed.
+      before_compression: the level of white noise before JPEG compression, None where nothing was compressed.
     """
 
     spectra: Values
     sure: bool
-    uncompressed: float | None = None
+    before_compression: float | None = None
 
     @property
     def level(self) -> float:
         """The root mean square of the noise, behind JPEG compression of what it was before."""
-        return float(np.sqrt(self.spectra.mean())) if self.uncompressed is None else self.uncompressed
+        return float(np.sqrt(self.spectra.mean())) if self.before_compression is None else self.before_compression
 
     @property
     def correlation(self) -> float:
@@ -157,7 +158,7 @@ def coarse_noise(image: NDArray[Any]) -> Coarse | None:
     spectra = [quiet, *(_spectrum(powers, _QUIET) for powers in colours)]
     before = None
     if grid is not None:
-        before = middle / (_ROUNDED * (np.sqrt(channels) if copies else _BRIGHTNESS if channels == 3 else 1))
+        before = float(middle / (_ROUNDED * (np.sqrt(channels) if copies else _BRIGHTNESS if channels == 3 else 1)))
     return Coarse(np.stack([_without_shading(spectrum) for spectrum in spectra]), sure, before)
 
 
@@ -194,10 +195,15 @@ def _grid_of_compression(plane: NDArray[Any]) -> tuple[int, int] | None:
         found = blocks[np.isfinite(blocks).all(axis=1)] @ high
         sizes[row, column] = np.median(np.abs(found)) if len(found) else np.inf
     middle = np.median(sizes)
-    if not np.isfinite(middle) or not sizes.min() < _ON_GRID * middle:
+    if (
+        not 1e-6 * np.nanmax(np.abs(plane)) < middle < np.inf
+        or not _REPEATED * middle < sizes.min() < _ON_GRID * middle
+    ):
         return None
-    row, column = np.unravel_index(sizes.argmin(), sizes.shape)
-    return int(row), int(column)
+    row, column = (int(place) for place in np.unravel_index(sizes.argmin(), sizes.shape))
+    beside = [np.minimum((at - own) % _BLOCK, (own - at) % _BLOCK) for at, own in ((_ROWS, row), (_COLUMNS, column))]
+    repeated = sizes[np.minimum(*beside) > 1] < _ON_GRID * middle  # pixels that were repeated: at several places
+    return None if repeated.any() else (row, column)
 
 
 def _windows(plane: NDArray[Any], grid: tuple[int, int] | None) -> NDArray[Any]:

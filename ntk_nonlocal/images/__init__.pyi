@@ -13,7 +13,7 @@ from .arrays import (
 from .example import crop, example_image
 from .growth import noise_grows
 from .metrics import psnr, ssim
-from .noise import add_noise, as_mask, estimate_sigma, masked_image, middle_range, outlying
+from .noise import add_noise, as_mask, estimate_sigma, masked_image, middle_range, neighbours_of, outlying
 from .photos import Photo, Photos, check_writable, open_photos, open_writer, read_photo, write_photo
 from .poisson import PoissonGaussian, estimate_poisson_gaussian
 
@@ -36,6 +36,7 @@ __all__ = [
     "finite_jax",
     "masked_image",
     "middle_range",
+    "neighbours_of",
     "noise_grows",
     "open_photos",
     "open_writer",

@@ -43,6 +43,7 @@ _HIDDEN_COLOUR = 4.0  # brightness this many times as noisy as the whole; up to 
 _ENOUGH_PIXELS = 64 * 64  # of smaller images the two figures are too rough to be compared
 # Beyond the middle of an image's values by more than what that spans: of a hot pixel, a cosmic ray, a code of no data.
 _MIDDLE = (0.001, 0.999)
+_AROUND = 2  # pixels on every side
 _FEW_PIXELS = 32 * 32  # of smaller images every patch counts
 _CHECKERS = 8  # the two halves of an image are the black and white fields of an 8x8 checkerboard
 
@@ -165,6 +166,16 @@ def outlying(image: NDArray[Any], missing: NDArray[np.bool_], reach: float) -> N
         if top > bottom:
             found[:, :, channel] = (values > top + reach * (top - bottom)) | (values < bottom - reach * (top - bottom))
     return found & ~gone
+
+
+def neighbours_of(image: NDArray[Any], places: NDArray[np.bool_]) -> NDArray[Any]:
+    """The image (H, W, C) with the values at these places, of its shape, replaced by medians of those around them."""
+    found = image.copy()
+    for row, column, channel in zip(*np.nonzero(places), strict=True):
+        window = slice(max(row - _AROUND, 0), row + _AROUND + 1), slice(max(column - _AROUND, 0), column + _AROUND + 1)
+        there = image[window][:, :, channel][~places[window][:, :, channel]]
+        found[row, column, channel] = np.median(there) if there.size else np.median(image[:, :, channel])
+    return found
 
 
 def as_mask(mask: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -135,6 +135,9 @@ def test_greys_of_a_mask_are_black_below_half_and_told(tmp_path: Path, capsys: A
     tifffile.imwrite(tmp_path / "mask.tif", 0 * valid)
     assert call(source, "-o", target, "--fast", "--mask", tmp_path / "mask.tif") == 2
     assert "mask.tif is black everywhere" in capsys.readouterr().err
+    Image.fromarray(np.dstack([valid, valid, valid, valid])).save(tmp_path / "mask.png")
+    assert call(source, "-o", target, "--fast", "--mask", tmp_path / "mask.png") == 2
+    assert "mask.png has transparency; say by black and white" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["mask.png", "link.png", "folder/mask.png"])
@@ -167,6 +170,10 @@ def test_pages_without_values_come_back_and_are_named(tmp_path: Path, capsys: An
     assert np.isnan(found[[0, 2]]).all() and (tmp_path / "figure.png").exists()
     for page in (1, 3):
         assert psnr(found[page], grey()) > psnr(stack[page], grey()) + 1
+    stack[[0, 2]] = 0
+    tifffile.imwrite(source, stack, photometric="minisblack")
+    assert call(source, "-o", target, "--method", "tv", "--noise", "poisson-gaussian") == 0
+    assert "pages 1, 3 come back as they came: all values are the same" in capsys.readouterr().err
     tifffile.imwrite(source, np.full_like(stack, np.nan), photometric="minisblack")
     assert call(source, "-o", tmp_path / "none.tif", "--method", "tv") == 2
     assert "none of its 4 pages holds a value" in capsys.readouterr().err and not (tmp_path / "none.tif").exists()

@@ -95,6 +95,14 @@ def test_what_was_never_compressed_has_no_grid() -> None:
         assert _grid_of_compression(image.mean(axis=2)) is None
 
 
+@pytest.mark.parametrize("repeats", [2, 4, 8, 16])
+@pytest.mark.parametrize("level", [0, 15])
+def test_repeated_pixels_are_no_grid_of_jpeg(repeats: int, level: int) -> None:
+    small = example_image(256)[::repeats, ::repeats]
+    image = np.kron(add_noise(small, level / 255) if level else small, np.ones((repeats, repeats, 1)))
+    assert _grid_of_compression(image.mean(axis=2)) is None
+
+
 def test_noise_behind_jpeg_compression_is_removed_and_a_clean_picture_left() -> None:
     clean = example_image(256)
     noisy = compressed(add_noise(clean, 15 / 255), 60)

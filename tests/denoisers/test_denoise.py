@@ -317,6 +317,8 @@ def test_an_offset_costs_nothing(offset: float, kind: Any, grey: Any) -> None:
     noisy = add_noise(grey, SIGMA)
     expected = psnr(denoise(noisy, fast=True).image, grey)
     shifted = denoise((noisy + offset).astype(kind), fast=True)
+    three = np.concatenate([noisy, (noisy + offset).astype(kind), noisy], axis=2)
+    assert denoise(three, fast=True).image[:, :, 0].std() < 0.95 * noisy.std()
     assert psnr(shifted.image.astype(np.float64) - offset, grey) == pytest.approx(expected, abs=0.1)
     assert shifted.sigma == pytest.approx(SIGMA, rel=0.1)
 
@@ -334,8 +336,9 @@ def test_a_smooth_channel_beside_noisy_ones(kind: str, grey: Any) -> None:
 
 
 @pytest.mark.parametrize("given", [True, False])
-def test_channels_may_be_of_any_scale(given: bool, clean: Any, noisy: Any) -> None:
-    scale = np.array([1, 1, 0.01])
+@pytest.mark.parametrize("factor", [1e-4, 0.01])
+def test_channels_may_be_of_any_scale(factor: float, given: bool, clean: Any, noisy: Any) -> None:
+    scale = np.array([1, 1, factor])
     result = denoise(noisy * scale, SIGMA * scale if given else None, fast=True)
     blue = result.image[:, :, 2:] / scale[2]
     assert psnr(blue, clean[:, :, 2:]) > psnr(noisy[:, :, 2:], clean[:, :, 2:]) + 5
