@@ -98,6 +98,7 @@ BAD: dict[str, st.SearchStrategy[Any]] = {
     "even": st.one_of(NO_INTEGER, st.integers(max_value=0), st.integers(1, 50).map(lambda n: 2 * n)),
     "positive": st.one_of(NO_NUMBER, st.floats(max_value=0)),
     "not negative": st.one_of(NO_NUMBER, st.floats(max_value=-1e-300)),
+    "finite": NO_NUMBER,
     "by channel": NO_NUMBERS,
     "positive by channel": st.one_of(NO_NUMBERS, st.floats(max_value=0), st.just([1.0, 0.0])),
     "not negative by channel": st.one_of(NO_NUMBERS, st.floats(max_value=-1e-300), st.just([1.0, -1.0])),
