@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ def check_camera(noise: PoissonGaussian, image: NDArray[Any], valid: Valid) -> N
     there = np.broadcast_to(True if valid is None else valid, image.shape)
     most = 0.0
     for channel, camera in enumerate(noise.of_channels(image.shape[2])):
-        gain, offset, read = (float(np.max(n)) for n in (camera.gain, camera.offset, camera.read))
+        gain, offset, read = (cast(float, n) for n in (camera.gain, camera.offset, camera.read))
         values = image[:, :, channel][there[:, :, channel]]
         largest = float(np.abs(values).max())
         if gain > largest and np.ptp(values) > 0:

@@ -122,9 +122,8 @@ def denoise(
         that fails). Noise found coarser than pixels, as demosaicing and resizing leave it, is not taken for white then:
         "ntk" uses its spectrum, estimated too; behind JPEG compression the level is that before it. Zero gives the
         image back, and so does, with a warning, less than 1e-5 of the largest value (of the range, of values far from
-        zero). A channel of level zero takes no
-        part; one of a small level guides the others. One number is the noise of the noisiest channel where channels
-        share theirs (a grey picture stored as RGB).
+        zero). A channel of level zero takes no part; one of a small level guides the others. One number is the noise
+        of the noisiest channel where channels share theirs (a grey picture stored as RGB).
       mask: shape (H, W) or (H, W, C), True where there is a value ("ntk"). What is not there, NaN for instance, takes
         no part in estimates, kernels and averages, and comes back as it was. So do, with a warning, values a thousand
         times the range of all others beyond them.
@@ -203,15 +202,20 @@ def _picture(
     if isinstance(noise, str) and noise == "gaussian":
         levels = levels_of(image, sigma, valid)
         settings |= {"sigma_given": sigma is not None, "sigma": levels.sigma}
-        if levels.coarse is not None and levels.coarse.sure:
-            compressed = levels.coarse.before_compression is not None
-            settings |= {"compressed": True} if compressed else {"correlation": levels.coarse.correlation}
-        elif levels.coarse is not None:
-            settings["coarse_sigma"] = levels.coarse.level
-        sure = levels.coarse is not None and levels.coarse.sure
-        if sigma is None and not sure and noise_grows(*((seen, None) if valid is None else (image, valid))):
+        coarse = levels.coarse
+        sure = coarse is not None and coarse.sure
+        if coarse is not None and not sure:
+            settings["coarse_sigma"] = coarse.level
+        elif coarse is not None:
+            compressed = coarse.before_compression is not None
+            settings |= {"compressed": True} if compressed else {"correlation": coarse.correlation}
+        if sigma is None and not sure and noise_grows(seen if valid is None else image, valid):
             settings["grows"] = True
-        found, known = _gaussian(image, levels, valid, options, report), levels.sigma
+        origin = _origin(image).astype(image.dtype)
+        far = bool(origin.any())
+        found, known = _gaussian(image - origin if far else image, levels, valid, options, report), levels.sigma
+        if far:
+            found = replace(found, image=found.image + origin)
     else:
         unit = float(np.iinfo(np.asarray(noisy).dtype).max) if np.asarray(noisy).dtype.kind == "u" else 1.0
         given = isinstance(noise, PoissonGaussian)
@@ -252,21 +256,6 @@ def _gaussian(
     report: Callable[[float], None],
 ) -> _Found:
     """The image without white noise of these levels."""
-    origin = _origin(image).astype(image.dtype)
-    if not origin.any():
-        return _near_zero(image, levels, valid, options, report)
-    found = _near_zero(image - origin, levels, valid, options, report)
-    return replace(found, image=found.image + origin)
-
-
-def _near_zero(
-    image: NDArray[Any],
-    levels: Levels,
-    valid: NDArray[np.bool_] | None,
-    options: _Options,
-    report: Callable[[float], None],
-) -> _Found:
-    """The same for values that begin near zero."""
     if valid is not None:
         image = np.moveaxis(filled(np.moveaxis(image, 2, 0), np.moveaxis(valid, 2, 0)), 0, 2)
     if levels.level <= _NO_NOISE * float(np.abs(image).max()):
@@ -274,7 +263,7 @@ def _near_zero(
             warnings.warn(
                 f"sigma {levels.level:.3g} is less than a hundred-thousandth of the image's largest value, no more "
                 "than rounding; the image is given back as it is",
-                stacklevel=5,
+                stacklevel=4,
             )
         return _Found(image.copy(), 0, 0.0, "", {})
     if options.method != "ntk":

@@ -25,6 +25,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from ntk_nonlocal.images import LUMA
+
 from .mixing import channel_transform
 
 Values = NDArray[np.float64]
@@ -68,7 +70,7 @@ _ON_GRID = 0.6
 _REPEATED = 0.005  # less than the rounding of 8 bits leaves: pixels that were repeated
 _GRID_BLOCKS, _GRID_ENOUGH = 1_500, 550
 # What white noise of three channels leaves in their mean, in its units, where JPEG keeps its brightness alone (BT.601).
-_BRIGHTNESS = np.sqrt(3 * np.square([0.299, 0.587, 0.114]).sum())
+_BRIGHTNESS = np.sqrt(3 * np.square(LUMA).sum())
 _NO_NOISE, _LEAST = 0.05, 0.5  # of the noisiest plane's level: what is no plane; what any plane is taken to have
 
 

@@ -13,11 +13,12 @@ from .arrays import (
 from .example import crop, example_image
 from .growth import noise_grows
 from .metrics import psnr, ssim
-from .noise import add_noise, as_mask, estimate_sigma, masked_image, middle_range, neighbours_of, outlying
+from .noise import LUMA, add_noise, as_mask, estimate_sigma, masked_image, middle_range, neighbours_of, outlying
 from .photos import Photo, Photos, check_writable, open_photos, open_writer, read_photo, write_photo
 from .poisson import PoissonGaussian, estimate_poisson_gaussian
 
 __all__ = [
+    "LUMA",
     "Photo",
     "Photos",
     "PoissonGaussian",

@@ -38,7 +38,7 @@ _PATCHES_PER_DIMENSION = 8
 _CLIPPED_SHARE = 0.05
 _QUIET_SHARE = 0.1
 _FEWEST_PATCHES = 64
-_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as in JPEG
+LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as in JPEG
 _HIDDEN_COLOUR = 4.0  # brightness this many times as noisy as the whole; up to 3.4 in photographs that were never JPEG
 _ENOUGH_PIXELS = 64 * 64  # of smaller images the two figures are too rough to be compared
 # Beyond the middle of an image's values by more than what that spans: of a hot pixel, a cosmic ray, a code of no data.
@@ -140,9 +140,9 @@ def _noise_of(image: NDArray[np.float64], gone: NDArray[np.bool_]) -> float:
     # Clipped values stand at the smallest or largest value of their channel.
     clipped = (image == image.min(axis=(0, 1))) | (image == image.max(axis=(0, 1)))
     whole = _white_noise(image, clipped, gone)
-    if channels != len(_LUMA) or image.shape[0] * image.shape[1] < _ENOUGH_PIXELS:
+    if channels != len(LUMA) or image.shape[0] * image.shape[1] < _ENOUGH_PIXELS:
         return whole
-    brightness = _white_noise(image @ _LUMA[:, None], clipped, gone) / float(np.linalg.norm(_LUMA))
+    brightness = _white_noise(image @ LUMA[:, None], clipped, gone) / float(np.linalg.norm(LUMA))
     return brightness if brightness > _HIDDEN_COLOUR * whole else whole
 
 
