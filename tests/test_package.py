@@ -1,4 +1,4 @@
-"""The package: what its wheel and source distribution hold, how long its import takes, and what it says of itself."""
+"""The package: what its wheel and source distribution hold, and what it says of itself."""
 
 from __future__ import annotations
 
@@ -47,21 +47,6 @@ def test_the_source_distribution_builds_tests_and_reads_alike(built: Path) -> No
     with tarfile.open(archive) as file:
         names = {name.partition("/")[2] for name in file.getnames()}
     assert {"README.md", "LICENSE", "pyproject.toml", "ntk_nonlocal/py.typed", "tests/test_package.py"} <= names
-
-
-def _import_seconds(module: str) -> float:
-    """The fastest of three imports in fresh processes."""
-    code = f"import time; start = time.perf_counter(); {module}; print(time.perf_counter() - start)"
-    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(3)]
-    return min(float(run.stdout) for run in runs)
-
-
-def test_the_import_is_cheap_beside_that_of_jax() -> None:
-    """The package alone a tenth of jax; with the kernels and filters less than as much again as jax itself."""
-    of_jax = _import_seconds("import jax, jax.numpy")
-    assert _import_seconds("import ntk_nonlocal") < 0.1 * of_jax
-    everything = "import ntk_nonlocal as nnl; nnl.tangent_kernel; nnl.gradient_descent; nnl.unet; nnl.nystrom"
-    assert _import_seconds(everything) < 2 * of_jax
 
 
 def test_the_lowest_versions_are_those_of_the_metadata() -> None:

@@ -57,5 +57,6 @@ def test_the_oracle_needs_neither_flax_nor_skimage() -> None:
 
 
 def test_a_kernel_needs_no_figures_and_no_image_library() -> None:
-    heavy = {"flax", "optax", "matplotlib", "skimage", "orbax", "PIL"}
-    assert not heavy & _imported_modules("import ntk_nonlocal as nnl; nnl.tangent_kernel; nnl.gradient_descent")
+    heavy = {"flax", "optax", "matplotlib", "skimage", "orbax", "PIL", "rich", "tifffile", "imagecodecs"}
+    used = "nnl.tangent_kernel; nnl.gradient_descent; nnl.unet; nnl.nystrom"
+    assert not heavy & _imported_modules(f"import ntk_nonlocal as nnl; {used}")
