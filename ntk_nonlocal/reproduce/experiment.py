@@ -12,15 +12,20 @@ An experiment is a module with
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
+
+from ntk_nonlocal.networks import digest
 from ntk_nonlocal.results import read_arrays, read_json, write_arrays, write_json
 
 from .parts import Measured, Part, Progress, Store
 from .pictures import Pictures
+from .workspace import Arrays
 
 Preset = Literal["quick", "full", "paper"]
 Outcome = Literal["holds", "holds in part", "contradicted", "undecided"]
@@ -116,10 +121,22 @@ def measure(
 
 
 def save(results: Results, verdicts: Sequence[Verdict], folder: Path) -> None:
-    """Writes FOLDER/NAME.npz and then FOLDER/NAME.json, which together are all that figures and report need."""
+    """Writes FOLDER/NAME.npz and then FOLDER/NAME.json, which together are all that figures and report need.
+
+    What many parts share is written once: arrays of one name and shape are stacked, beside the numbers of their parts
+    (``psnr.0`` and ``psnr.0.parts``), and each part names its entry of "made_with", the code's digest, versions, commit
+    and processor.
+    """
     stem = folder / results.experiment
-    arrays = {f"{i:04d}.{name}": array for i, part in enumerate(results.parts) for name, array in part.arrays.items()}
-    write_arrays(stem.with_suffix(".npz"), **arrays)
+    made_with: list[dict[str, Any]] = []
+    parts = []
+    for part in results.parts:
+        own = {key: part.facts[key] for key in _OF_ONE_PART if key in part.facts}
+        shared = {key: value for key, value in part.facts.items() if key not in own}
+        if shared not in made_with:
+            made_with.append(shared)
+        parts.append(own | {"made_with": made_with.index(shared)})
+    write_arrays(stem.with_suffix(".npz"), **_stacked(results.parts))
     content = {
         "experiment": results.experiment,
         "preset": results.preset,
@@ -127,7 +144,8 @@ def save(results: Results, verdicts: Sequence[Verdict], folder: Path) -> None:
         "config": results.config,
         "seconds": round(sum(part.facts["seconds"] for part in results.parts), 1),
         "verdicts": [dataclasses.asdict(verdict) for verdict in verdicts],
-        "parts": [part.facts for part in results.parts],
+        "made_with": made_with,
+        "parts": parts,
     }
     write_json(stem.with_suffix(".json"), content)
 
@@ -139,12 +157,45 @@ def load(name: str, folder: Path) -> Results:
       ValueError: there are none, or they are damaged or do not belong together.
     """
     content = read_json(folder / f"{name}.json")
-    stored = read_arrays(folder / f"{name}.npz")
+    arrays = _by_part(read_arrays(folder / f"{name}.npz"))
     parts = []
-    for index, facts in enumerate(content["parts"]):
-        prefix = f"{index:04d}."
-        arrays = {key.removeprefix(prefix): array for key, array in stored.items() if key.startswith(prefix)}
-        parts.append(Measured(facts["name"], facts["kind"], facts["settings"], arrays, facts))
-    if len({key.split(".")[0] for key in stored}) != len(parts):
-        raise ValueError(f"{folder / name}.npz does not belong to {name}.json; run the experiment again")
+    for index, own in enumerate(content["parts"]):
+        if digest(arrays.get(index, {})) != own["digest"] or "made_with" not in own:
+            raise ValueError(
+                f"{folder / name}.npz does not belong to {name}.json, or an earlier version wrote them; "
+                "run the experiment again (finished parts are kept)"
+            )
+        facts = own | content["made_with"][own["made_with"]]
+        del facts["made_with"]
+        parts.append(Measured(facts["name"], facts["kind"], facts["settings"], arrays[index], facts))
     return Results(content["experiment"], content["preset"], content["config"], tuple(parts), content["command"])
+
+
+_OF_ONE_PART = ("name", "kind", "settings", "seconds", "finished", "digest")
+
+
+def _stacked(parts: Sequence[Measured]) -> Arrays:
+    """The arrays of all parts, those of one name, type and shape together."""
+    members: dict[tuple[str, str, tuple[int, ...]], list[int]] = {}
+    for index, part in enumerate(parts):
+        for name, array in part.arrays.items():
+            members.setdefault((name, array.dtype.str, array.shape), []).append(index)
+    numbers: Counter[str] = Counter()
+    stacked: Arrays = {}
+    for (name, _, _), indices in members.items():
+        key = f"{name}.{numbers[name]}"
+        numbers[name] += 1
+        stacked[key] = np.stack([parts[index][name] for index in indices])
+        stacked[f"{key}.parts"] = np.asarray(indices)
+    return stacked
+
+
+def _by_part(stacked: Arrays) -> dict[int, Arrays]:
+    """What :func:`_stacked` has put together: index of the part -> its arrays."""
+    found: dict[int, Arrays] = {}
+    for key, indices in stacked.items():
+        if key.endswith(".parts"):
+            rows = key.removesuffix(".parts")
+            for index, array in zip(indices, stacked[rows], strict=True):
+                found.setdefault(int(index), {})[rows.rpartition(".")[0]] = np.asarray(array)
+    return found

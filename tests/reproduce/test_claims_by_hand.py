@@ -60,11 +60,10 @@ def test_claim_6_the_exponents_follow_from_the_stored_histories(folder: Path) ->
     content = json.loads((folder / "width.json").read_text())
     with np.load(folder / "width.npz") as arrays:
         found: dict[int, list[float]] = {}
-        for index, part in enumerate(content["parts"]):
-            settings = part["settings"]
-            change = float(arrays[f"{index:04d}.hidden_l2"][-1])
-            if settings["optimizer"] == "gd" and np.isfinite(change):
-                found.setdefault(settings["width"], []).append(change)
+        for index, history in zip(arrays["hidden_l2.0.parts"], arrays["hidden_l2.0"], strict=True):
+            settings = content["parts"][index]["settings"]
+            if settings["optimizer"] == "gd" and np.isfinite(history[-1]):
+                found.setdefault(settings["width"], []).append(float(history[-1]))
     widths = sorted(found)[-3:]
     exponent = np.polyfit(np.log(widths), np.log([np.mean(found[width]) for width in widths]), 1)[0]
     verdict = next(v for v in content["verdicts"] if v["claim"] == 6 and "gradient descent" in v["statement"])

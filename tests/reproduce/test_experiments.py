@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 import ntk_nonlocal as nnl
+from ntk_nonlocal.networks import digest
 from ntk_nonlocal.reproduce import Pictures, Store, load, save, versions
 from ntk_nonlocal.reproduce.experiment import Results
 from ntk_nonlocal.reproduce.measures.limits import Following, KernelDistance, following, kernel_distance
@@ -207,14 +209,46 @@ def test_a_run_killed_and_resumed_gives_the_same_bits(tmp_path: Path, optimizer:
             np.testing.assert_array_equal(a[name], b[name])
 
 
+def _measured(width: int, commit: str, **arrays: np.ndarray) -> Measured:
+    settings = {"training": {"width": width}}
+    facts = {"name": f"n {width}", "kind": "training", "settings": settings, "seconds": 1.0, "digest": digest(arrays)}
+    return Measured(facts["name"], "training", settings, arrays, facts | {"commit": commit, "versions": {"jax": "1"}})
+
+
 def test_results_are_stored_with_their_settings_and_read_back(tmp_path: Path) -> None:
-    arrays = {"psnr": np.arange(3.0)}
-    facts = {"name": "n", "kind": "training", "settings": {"training": {"width": 8}}, "seconds": 1.0}
-    parts = (Measured("n", "training", facts["settings"], arrays, facts),)
+    """Arrays of one name in several shapes and types, and parts of several commits."""
+    parts = (
+        _measured(8, "a", psnr=np.arange(3.0), output=np.ones((2, 2), np.float16)),
+        _measured(16, "b", psnr=np.arange(4.0)),
+        _measured(32, "a", psnr=np.arange(3, 6, dtype=np.float32), steps=np.asarray(3)),
+        _measured(64, "a", psnr=np.arange(3.0) + 1, output=np.zeros((2, 2), np.float16)),
+    )
     save(Results("width", "quick", {"widths": [8]}, parts, "command"), [], tmp_path)
     read = load("width", tmp_path)
-    np.testing.assert_array_equal(read.one("training", width=8)["psnr"], arrays["psnr"])
+    for before, after in zip(parts, read.parts, strict=True):
+        assert after.facts == before.facts and after.settings == before.settings
+        assert after.arrays.keys() == before.arrays.keys()
+        for name, array in before.arrays.items():
+            assert after[name].dtype == array.dtype
+            np.testing.assert_array_equal(after[name], array)
+    np.testing.assert_array_equal(read.one("training", width=16)["psnr"], np.arange(4.0))
     assert read.select(width=9) == [] and read.config == {"widths": [8]}
+    assert [made["commit"] for made in json.loads((tmp_path / "width.json").read_text())["made_with"]] == ["a", "b"]
+
+
+def test_arrays_of_other_results_and_results_of_earlier_versions_are_refused(tmp_path: Path) -> None:
+    for folder, value in (("one", 1.0), ("other", 2.0)):
+        (tmp_path / folder).mkdir()
+        parts = (_measured(8, "a", psnr=np.full(3, value)),)
+        save(Results("width", "quick", {}, parts, "command"), [], tmp_path / folder)
+    (tmp_path / "one" / "width.npz").write_bytes((tmp_path / "other" / "width.npz").read_bytes())
+    with pytest.raises(ValueError, match=r"width.npz does not belong to width.json"):
+        load("width", tmp_path / "one")
+    content = json.loads((tmp_path / "other" / "width.json").read_text())
+    del content["made_with"], content["parts"][0]["made_with"]
+    (tmp_path / "other" / "width.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"earlier version.*run the experiment again"):
+        load("width", tmp_path / "other")
 
 
 def test_slopes_are_exponents_and_their_intervals_cover_the_truth() -> None:

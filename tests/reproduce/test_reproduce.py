@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ntk_nonlocal.cli import main
-from ntk_nonlocal.reproduce import Pictures, catalogue
+from ntk_nonlocal.reproduce import Pictures, catalogue, load
 from ntk_nonlocal.reproduce.published import CLAIMS
 
 
@@ -94,7 +94,8 @@ def test_a_run_gives_results_figures_and_a_page_and_draws_them_again_from_files(
     content = json.loads((out / "dynamics.json").read_text())
     assert content["command"] == "ntk-nonlocal reproduce dynamics --preset quick"
     assert content["verdicts"] and all(verdict["claim"] in (0, *CLAIMS) for verdict in content["verdicts"])
-    assert all({"settings", "seconds", "versions", "device", "code"} <= part.keys() for part in content["parts"])
+    held = load("dynamics", out).parts
+    assert all({"settings", "seconds", "versions", "device", "code"} <= part.facts.keys() for part in held)
     page = _Page()
     page.feed((out / "report.html").read_text())
     assert all(source.startswith(("data:image/png;base64,", "#")) for source in page.sources)
