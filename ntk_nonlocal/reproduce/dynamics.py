@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from .parts import Part
 from .pictures import Picture, Pictures
 from .statistics import Interval, mean, slope
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 TITLE = "Gradient descent against the theory of the same network, from the same start"
 # "Agree": the PSNR of network and theory at equal steps, from the same start, in dB.
 AGREE = 0.3
@@ -25,32 +29,37 @@ _CASES = {
     ("standard", True): ("standard parametrisation, centered", ORANGE, "-"),
     ("standard", False): ("standard parametrisation, from its random start", PINK, "--"),
 }
+_DECIDING = ("ntk", True)
 
 
 @dataclass(frozen=True)
 class Config:
-    """Three networks, both inputs; every case of parametrisation and centering; widths, repetitions and steps."""
+    """Three networks, both inputs; cases of parametrisation and centering; widths, repetitions at each, and steps.
+
+    Networks wider than ``all_cases_to`` are measured in the case that decides alone: centered, ntk parametrisation.
+    """
 
     picture: Picture
     architectures: tuple[str, ...]
     cases: tuple[tuple[str, bool], ...]
     widths: tuple[int, ...]
-    seeds: int
+    seeds: tuple[int, ...]
+    all_cases_to: int
     steps: tuple[int, ...]
 
 
 def configure(preset: Preset, pictures: Pictures) -> Config:
-    """64x64 crops. Quick: ntk, widths 16 and 64, 100 steps, 2 draws. Full: to 256 channels and 1000 steps, 5 draws.
-    Paper: the whole 256x256, 3000 steps."""
+    """64x64 crops. Quick: ntk, widths 16 and 64, 100 steps, 2 draws. Full: 1000 steps, 5 draws, and 3 of 256 channels
+    in the case that decides. Paper: the whole 256x256, 3000 steps."""
     networks = ("vanilla_cnn:kernel_size=11", "unet:levels=2", "autoencoder:levels=2")
     if preset == "quick":
-        cases = (("ntk", True), ("ntk", False))
-        return Config(pictures.picture("smooth", 64), networks[::2], cases, (16, 64), 2, (1, 10, 100))
-    size, widths, seeds, end = (64, (16, 64, 256), 5, 1000) if preset == "full" else (256, (64,), 1, 3000)
+        cases = (_DECIDING, ("ntk", False))
+        return Config(pictures.picture("smooth", 64), networks[::2], cases, (16, 64), (2, 2), 64, (1, 10, 100))
+    size, widths, seeds, end = (64, (16, 64, 256), (5, 5, 3), 1000) if preset == "full" else (256, (64,), (1,), 3000)
     steps = tuple(step for step in (1, 3, 10, 30, 100, 300, 1000, 3000) if step <= end)
     if preset == "paper":
         networks = ("vanilla_cnn:kernel_size=11", "unet:levels=3", "autoencoder:levels=3")
-    return Config(pictures.picture("smooth", size), networks, tuple(_CASES), widths, seeds, steps)
+    return Config(pictures.picture("smooth", size), networks, tuple(_CASES), widths, seeds, 64, steps)
 
 
 def parts(config: Config) -> list[Part]:
@@ -71,11 +80,12 @@ def parts(config: Config) -> list[Part]:
                 seed=seed,
             ),
         )
-        for width in config.widths
+        for width, seeds in zip(config.widths, config.seeds, strict=True)
         for architecture in config.architectures
         for source in ("image", "noise")
-        for seed in range(config.seeds)
+        for seed in range(seeds)
         for parameterization, centered in config.cases
+        if width <= config.all_cases_to or (parameterization, centered) == _DECIDING
     ]
 
 
@@ -91,52 +101,33 @@ def found(
     return {width: np.stack(rows) for width, rows in sorted(values.items())}
 
 
-def _gaps(results: Results, architecture: str, source: str, case: tuple[str, bool]) -> dict[int, np.ndarray]:
-    """The largest difference of PSNR over the steps, (repetitions,) for every width."""
-    ours, theory = (found(results, architecture, source, case, name) for name in ("psnr", "theory"))
-    return {width: np.abs(ours[width] - theory[width]).max(axis=1) for width in ours}
+def _gaps(
+    results: Results, architecture: str, source: str, case: tuple[str, bool] = _DECIDING, other: str = "theory"
+) -> dict[int, np.ndarray]:
+    """The largest difference of PSNR over the steps between a trained network and another, (repetitions,) by width;
+    those that diverged are left out."""
+    ours, theirs = (found(results, architecture, source, case, name) for name in ("psnr", other))
+    gaps = {width: np.abs(ours[width] - theirs[width]).max(axis=1) for width in ours}
+    known = {width: gap[np.isfinite(gap)] for width, gap in gaps.items()}
+    return {width: gap for width, gap in known.items() if len(gap)}
 
 
 def summarise(results: Results) -> list[Verdict]:
     """Claim 1: the distance falls with the width, and at the widest PSNR agrees. Claim 4: the same fed the image."""
     config = results.config
     cases = [(case[0], case[1]) for case in config["cases"]]
-    verdicts, gaps, slopes = [], {}, {}
     last, widest = max(config["steps"]), max(config["widths"])
-    for architecture in config["architectures"]:
-        for source in ("image", "noise"):
-            gap = _gaps(results, architecture, source, ("ntk", True))
-            gaps[architecture, source] = mean(gap[widest]) if widest in gap else None
-            distances = found(results, architecture, source, ("ntk", True), "distance")
-            usable = {width: rows[:, -1] for width, rows in distances.items()}
-            slopes[architecture, source] = slope(usable) if len(usable) > 1 else None
+    rows = [(architecture, source) for architecture in config["architectures"] for source in ("image", "noise")]
     tried = (
-        f"{config['picture']['size']}x{config['picture']['size']}, {widest} channels, {config['seeds']} draws, "
-        f"centered, "
-        f"to {last} steps"
+        f"{config['picture']['size']}x{config['picture']['size']}, {widest} channels, {config['seeds'][-1]} draws, "
+        f"centered, to {last} steps"
     )
-    for claim, sources in ((1, ("image", "noise")), (4, ("image",))):
-        own = {key: gap for key, gap in gaps.items() if key[1] in sources}
-        outcome = _agreement([_within(results, *key, gap) for key, gap in own.items()])
-        worst = max((gap.value for gap in own.values() if gap is not None), default=float("nan"))
-        texts = ", ".join(f"{network_name(a)} from {LABELS[s]} {gap or 'diverged'}" for (a, s), gap in own.items())
-        needed = _needed(results, sources)
-        verdicts.append(
-            Verdict(
-                claim,
-                "trained network and theory from the same start agree at equal steps: largest difference of PSNR"
-                + (", fed the noisy image" if claim == 4 else ""),
-                "the network follows the fixed filter",
-                f"{texts} dB ({tried})",
-                outcome,
-                f"Holds where the interval of every network lies within {AGREE} dB; a larger difference that falls "
-                f"with the "
-                f"width does not tell. {needed}",
-                "deciding",
-                f"network and theory differ by at most {worst:.2f} dB",
-            )
-        )
-    fitted = {key: value for key, value in slopes.items() if value is not None}
+    verdicts = [_agrees(results, claim, own, tried) for claim, own in ((1, rows), (4, rows[::2]))]
+    fitted = {}
+    for architecture, source in rows:
+        distances = found(results, architecture, source, _DECIDING, "distance")
+        if len(distances) > 1:
+            fitted[architecture, source] = slope({width: values[:, -1] for width, values in distances.items()})
     verdicts.append(
         Verdict(
             1,
@@ -149,18 +140,60 @@ def summarise(results: Results) -> list[Verdict]:
             if fitted
             else "undecided",
             f"Centered, ntk parametrisation, {min(config['widths'])} to {widest} channels; holds where every "
-            f"exponent's "
-            "interval lies below -0.25. More widths would narrow the intervals.",
+            "exponent's interval lies below -0.25. More widths would narrow the intervals.",
         )
     )
-    verdicts += [_control(results, case) for case in cases if case != ("ntk", True)]
+    verdicts.append(_own_filter(results, rows, tried))
+    verdicts += [_control(results, case) for case in cases if case != _DECIDING]
     return verdicts
 
 
-def _within(results: Results, architecture: str, source: str, gap: Interval | None) -> bool | None:
-    """Whether a network is within the margin; a difference beyond it that falls with the width does not tell."""
+def _agrees(results: Results, claim: int, rows: list[tuple[str, str]], tried: str) -> Verdict:
+    """Network and theory of infinite width."""
+    gaps = {row: _widest(_gaps(results, *row)) for row in rows}
+    worst = max((gap.value for gap in gaps.values() if gap is not None), default=float("nan"))
+    return Verdict(
+        claim,
+        "trained network and theory from the same start agree at equal steps: largest difference of PSNR"
+        + (", fed the noisy image" if claim == 4 else ""),
+        "the network follows the fixed filter",
+        f"{_listed(gaps)} dB ({tried})",
+        _agreement([_within(_gaps(results, *row)) for row in rows]),
+        f"Holds where the interval of every network lies within {AGREE} dB; a larger difference that falls with the "
+        f"width does not tell. {_needed(results, rows)}",
+        "deciding",
+        f"network and theory differ by at most {worst:.2f} dB",
+    )
+
+
+def _own_filter(results: Results, rows: list[tuple[str, str]], tried: str) -> Verdict:
+    """Network and the fixed filter of the kernel that it has at its start: what is left is that its kernel moves."""
+    own = {row: _gaps(results, *row, other="linear") for row in rows}
+    return Verdict(
+        1,
+        "a trained network follows the filter of its own kernel, kept from the start: largest difference of PSNR",
+        "a fixed filter",
+        f"{_listed({row: _widest(gap) for row, gap in own.items()})} dB ({tried})",
+        _agreement([_within(gap) for gap in own.values()]),
+        f"Holds where every interval lies within {AGREE} dB. What network and infinitely wide theory differ by beyond "
+        "this is the random error of a finite network's kernel at its start, not a filter that changes.",
+    )
+
+
+def _widest(gaps: dict[int, np.ndarray]) -> Interval | None:
+    """The mean at the largest width; None where all diverged."""
+    return mean(gaps[max(gaps)]) if gaps else None
+
+
+def _listed(values: dict[tuple[str, str], Interval | None]) -> str:
+    return ", ".join(f"{network_name(a)} from {LABELS[s]} {value or 'diverged'}" for (a, s), value in values.items())
+
+
+def _within(gaps: dict[int, np.ndarray]) -> bool | None:
+    """Whether the widest are within the margin; a difference beyond it that falls with the width does not tell."""
+    gap = _widest(gaps)
     inside = None if gap is None else gap.within(-AGREE, AGREE)
-    own = {w: rows for w, rows in _gaps(results, architecture, source, ("ntk", True)).items() if (rows > 0).all()}
+    own = {width: values for width, values in gaps.items() if (values > 0).all()}
     return None if inside is False and len(own) > 1 and slope(own).value < 0 else inside
 
 
@@ -172,30 +205,27 @@ def _agreement(found_: list[bool | None]) -> Outcome:
     return "holds in part" if any(found_) else "undecided"
 
 
-def _needed(results: Results, sources: tuple[str, ...]) -> str:
+def _needed(results: Results, rows: list[tuple[str, str]]) -> str:
     """The width at which the gap will be small enough, from its fall over the widths."""
     texts = []
-    for architecture in results.config["architectures"]:
-        for source in sources:
-            gap = {
-                w: rows for w, rows in _gaps(results, architecture, source, ("ntk", True)).items() if (rows > 0).all()
-            }
-            if len(gap) < 2 or gap[max(gap)].mean() <= AGREE:
-                continue
-            exponent = slope(gap).value
-            name = f"{network_name(architecture)} from {LABELS[source]}"
-            if exponent > -0.1:
-                texts.append(f"{name}: not foreseeable (~ channels^{exponent:.2f})")
-            else:
-                width = max(gap) * (gap[max(gap)].mean() / AGREE) ** (-1 / exponent)
-                texts.append(f"{name}: about {width:.0f} channels")
+    for architecture, source in rows:
+        gap = {w: values for w, values in _gaps(results, architecture, source).items() if (values > 0).all()}
+        if len(gap) < 2 or gap[max(gap)].mean() <= AGREE:
+            continue
+        exponent = slope(gap).value
+        name = f"{network_name(architecture)} from {LABELS[source]}"
+        if exponent > -0.1:
+            texts.append(f"{name}: not foreseeable (~ channels^{exponent:.2f})")
+        else:
+            width = max(gap) * (gap[max(gap)].mean() / AGREE) ** (-1 / exponent)
+            texts.append(f"{name}: about {width:.0f} channels")
     return "By the fall over the widths " + "; ".join(texts) + f" would bring the mean to {AGREE} dB." if texts else ""
 
 
 def _control(results: Results, case: tuple[str, bool]) -> Verdict:
     """What the other cases give: the same start matters, and each parametrisation has a kernel of its own."""
     texts, agree = [], []
-    widest = max(results.config["widths"])
+    widest = max(width for width in results.config["widths"] if width <= results.config["all_cases_to"])
     for architecture in results.config["architectures"]:
         for source in ("image", "noise"):
             gap = _gaps(results, architecture, source, case).get(widest)
@@ -220,46 +250,59 @@ def _control(results: Results, case: tuple[str, bool]) -> Verdict:
 
 
 def draw(results: Results, folder: Path) -> list[str]:
-    """PSNR over the steps of the widest networks beside their theory, and the distance over the widths."""
+    """PSNR over the steps of the widest networks beside their theory, and how far both differ over the widths."""
     config = results.config
     rows = [(a, s) for a in config["architectures"] for s in ("image", "noise")]
-    steps, widest = config["steps"], max(config["widths"])
     several = len(config["widths"]) > 1
     columns = 3 if several else 2
     with figure(folder, "dynamics", (3.3 * columns, 2.3 * len(rows) + 0.5), len(rows), columns) as (drawn, axes):
-        for line, (architecture, source) in zip(axes, rows, strict=True):
+        for line, row in zip(axes, rows, strict=True):
             for axis, centered in zip(line, (True, False), strict=False):
-                colours = {"ntk": (BLUE, BLACK), "standard": (ORANGE, GREY)}
-                for index, parameterization in enumerate(colours):
-                    case = (parameterization, centered)
-                    ours = found(results, architecture, source, case, "psnr").get(widest)
-                    theory = found(results, architecture, source, case, "theory").get(widest)
-                    if ours is None or theory is None:
-                        continue
-                    ink, black = colours[parameterization]
-                    band(
-                        axis, steps, ours.T, ink, ls="none", marker=MARKERS[index], label=f"trained, {parameterization}"
-                    )
-                    axis.plot(steps, theory.mean(axis=0), color=black, label=f"theory, {parameterization}")
-                    if not centered:
-                        zero = found(results, architecture, source, case, "from_zero")[widest]
-                        axis.plot(
-                            steps, zero.mean(axis=0), ":", color=black, label=f"theory from zero, {parameterization}"
-                        )
-                axis.set_xscale("log")
-                axis.set_title("centered, from zero" if centered else "from its own random start")
-            line[0].set_ylabel(f"{network_name(architecture)}\nfrom {LABELS[source]}\nPSNR [dB]")
+                width = _draw_paths(axis, results, row, centered)
+                start = "centered, from zero" if centered else "from its own random start"
+                axis.set_title(f"{start}, {width} channels")
+            line[0].set_ylabel(f"{network_name(row[0])}\nfrom {LABELS[row[1]]}\nPSNR [dB]")
             if several:
-                for index, (case, (label, colour, style)) in enumerate(_CASES.items()):
-                    distances = found(results, architecture, source, case, "distance")
-                    if len(distances) > 1:
-                        widths = list(distances)
-                        values = [d[:, -1] for d in distances.values()]
-                        band(line[2], widths, values, colour, ls=style, marker=MARKERS[index], label=label)
-                plain_decades(line[2])
-                log_widths(line[2], config["widths"])
-                line[2].set_title(f"distance after {max(steps)} steps")
+                _draw_gaps(line[2], results, row)
         for axis in axes[-1, :2]:
             axis.set_xlabel("steps")
-        legend_once(drawn, axes[0])
+        legend_once(drawn, [axis for axis in axes[0] if axis.lines])
     return ["dynamics"]
+
+
+def _draw_paths(axis: Axes, results: Results, row: tuple[str, str], centered: bool) -> int:
+    """The widest networks of one row and start; returns their width."""
+    steps, width = results.config["steps"], 0
+    colours = {"ntk": (BLUE, BLACK), "standard": (ORANGE, GREY)}
+    for index, (parameterization, (ink, black)) in enumerate(colours.items()):
+        case = (parameterization, centered)
+        arrays = {name: found(results, *row, case, name) for name in ("psnr", "theory", "from_zero", "linear")}
+        if not arrays["psnr"] or max(arrays["psnr"]) < width:  # narrower ones would only be in the way
+            continue
+        width = max(arrays["psnr"])
+        ours, theory, zero, linear = (values[width] for values in arrays.values())
+        band(axis, steps, ours.T, ink, ls="none", marker=MARKERS[index], label=f"trained, {parameterization}")
+        axis.plot(steps, theory.mean(axis=0), color=black, label=f"theory, {parameterization}")
+        if centered and parameterization == "ntk":
+            linear = linear[np.isfinite(linear).all(axis=1)]
+            if len(linear):
+                axis.plot(steps, linear.mean(axis=0), "--", color=ink, label="its own kernel, kept")
+        if not centered:
+            axis.plot(steps, zero.mean(axis=0), ":", color=black, label=f"theory from zero, {parameterization}")
+    axis.set_xscale("log")
+    return width
+
+
+def _draw_gaps(axis: Axes, results: Results, row: tuple[str, str]) -> None:
+    """The largest differences of PSNR over the widths."""
+    shown = {case: ("theory", label, colour, style) for case, (label, colour, style) in _CASES.items()}
+    lines = [(case, *rest) for case, rest in shown.items()]
+    lines.append((_DECIDING, "linear", "ntk, centered, to its own kernel, kept", BLACK, ":"))
+    for index, (case, other, label, colour, style) in enumerate(lines):
+        gaps = _gaps(results, *row, case, other)
+        if len(gaps) > 1:
+            band(axis, list(gaps), gaps.values(), colour, ls=style, marker=MARKERS[index], label=label)
+    axis.axhline(AGREE, color=GREY, lw=0.8)
+    plain_decades(axis)
+    log_widths(axis, results.config["widths"])
+    axis.set_title("largest difference of PSNR [dB]")

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -323,6 +324,31 @@ def test_empirical_kernels_and_outputs_approach_the_theory_with_width(tmp_path: 
     )
     assert near["distance"][1] < far["distance"][1] / 3 and near["start"] == 0
     np.testing.assert_array_equal(near["theory"], near["from_zero"])
+
+
+@pytest.mark.parametrize("parameterization", ["ntk", "standard"])
+@pytest.mark.parametrize("centered", [True, False])
+def test_the_kept_kernel_of_a_network_is_that_of_the_network_linearised(
+    parameterization: str, centered: bool, tmp_path: Path
+) -> None:
+    """Beside a training of ``linearize``, with a width at which the trained network is far from both."""
+    pictures = Pictures()
+    picture, steps = pictures.picture("smooth", 6), (1, 20)
+    settings = Following(picture, "cnn:depth=2", "image", parameterization, centered, 8, steps, 0)  # type: ignore[arg-type]
+    found = following(settings, Workspace(pictures, tmp_path))
+    x, architecture = pictures.noisy(picture), nnl.parse_architecture("cnn:depth=2")
+    network = nnl.to_flax(architecture, 8, 3, parameterization, centered)  # type: ignore[arg-type]
+    params = network.init(jax.random.key(0), x)
+    weights = None
+    if parameterization == "standard":
+        weights = nnl.kernels.standard_layer_weights(architecture, 8, 3)
+    kernel = nnl.tangent_kernel(architecture, x, layer_weights=weights)
+    rate = 0.5 / np.linalg.eigvalsh(kernel.as_matrix()).max() / (8 if parameterization == "standard" else 1)
+    linearized = nnl.linearize(network, params)
+    frozen = nnl.train(linearized, x, x, learning_rate=float(rate), steps=20, keep_outputs=steps)
+    expected = [nnl.psnr(frozen.outputs[step], pictures.clean(picture)) for step in steps]
+    np.testing.assert_allclose(found["linear"], expected, atol=0.02)
+    assert found["linear_distance"][1] > 0.01 and np.abs(found["theory"] - expected).max() > 0.1
 
 
 @pytest.mark.parametrize("parameterization", ["ntk", "standard"])

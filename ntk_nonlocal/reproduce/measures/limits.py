@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ntk_nonlocal.architecture import parse_architecture
@@ -14,7 +16,17 @@ from ntk_nonlocal.dynamics import trajectory
 from ntk_nonlocal.images import crop, psnr
 from ntk_nonlocal.kernels import standard_layer_weights
 from ntk_nonlocal.linalg import relative_distance
-from ntk_nonlocal.networks import DivergenceError, Parameterization, empirical_kernel, noise_input, to_flax, train
+from ntk_nonlocal.networks import (
+    DivergenceError,
+    FlaxNetwork,
+    Parameterization,
+    Params,
+    empirical_kernel,
+    noise_input,
+    to_flax,
+    train,
+)
+from ntk_nonlocal.operators import LinearOperator
 
 from ..pictures import Picture, Pictures
 from ..workspace import Arrays, Workspace
@@ -77,7 +89,9 @@ def following(settings: Following, workspace: Workspace) -> Arrays:
 
     Returns:
       (steps,) each: "psnr" of the network, "theory" of the theory from the same start, "from_zero" of the theory from
-      zero; "distance", |network - theory| / |theory|. NaN where training diverged. "start", the deviation of z0.
+      zero, "linear" of the network with the kernel that it has at the start, over pixels and channels together, kept
+      (the network linearised); "distance" and "linear_distance", |network - other| / |other| for the first and the
+      last of these. NaN where training diverged. "start", the deviation of z0.
     """
     pictures, picture = workspace.pictures, settings.picture
     y, clean = pictures.noisy(picture), pictures.clean(picture)
@@ -102,6 +116,9 @@ def following(settings: Following, workspace: Workspace) -> Arrays:
         )  # fmt: skip
         zero = np.asarray(from_zero.estimates(settings.steps, settings.step_size))
     rate = settings.step_size / path.lambda_max / (settings.width if standard else 1)
+    own = _OwnKernel(*network.plain(params), jnp.asarray(x))
+    linear = _descent(own, y.reshape(len(y), -1, 1), start.reshape(len(y), -1, 1), settings.steps, rate)
+    linear = linear.reshape(theory.shape)
     outputs = np.full_like(theory, np.nan)
     with contextlib.suppress(DivergenceError):
         result = train(
@@ -112,9 +129,54 @@ def following(settings: Following, workspace: Workspace) -> Arrays:
         "psnr": _psnr(outputs, clean),
         "theory": _psnr(theory, clean),
         "from_zero": _psnr(zero, clean),
+        "linear": _psnr(linear, clean),
         "distance": _distance(outputs, theory),
+        "linear_distance": _distance(outputs, linear),
         "start": np.asarray(start.std()),
     }
+
+
+@dataclass(frozen=True)
+class _OwnKernel(LinearOperator):
+    """J J^T of a network at its parameters over pixels and channels together, images of (H, W C)."""
+
+    network: FlaxNetwork
+    params: Params
+    network_input: jax.Array
+
+    @property
+    def image_shape(self) -> tuple[int, int]:  # type: ignore[override]
+        height, width = self.network_input.shape[:2]
+        return height, width * self.network.out_channels
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.network_input.dtype)
+
+    def _product(self, columns: jax.Array) -> jax.Array:
+        products = [_own_product(self.network, self.params, self.network_input, column) for column in columns.T]
+        return jnp.stack(products, axis=1)
+
+
+def _descent(op: LinearOperator, y: FloatArray, start: FloatArray, steps: tuple[int, ...], rate: float) -> FloatArray:
+    """Gradient descent at an absolute rate, (steps, H, W, C); NaN where it diverges."""
+    step_size = 1.0
+    for _ in range(2):  # the Krylov space is built for a step size, in units that it finds itself
+        path = trajectory(op, y, steps=steps, step_size=step_size, start=start, tolerance=1e-3)
+        needed = rate * path.lambda_max
+        if needed <= step_size:
+            break
+        if needed >= 2:
+            return np.full((len(steps), *y.shape), np.nan)
+        step_size = needed
+    return np.asarray(path.estimates(steps, needed))
+
+
+@partial(jax.jit, static_argnames="network")
+def _own_product(network: FlaxNetwork, params: Params, x: jax.Array, column: jax.Array) -> jax.Array:
+    out, pullback = jax.vjp(lambda p: network.apply(p, x, reverse_mode=True), params)
+    moved: jax.Array = jax.jvp(lambda p: network.apply(p, x), (params,), pullback(column.reshape(out.shape)))[1]
+    return moved.reshape(-1)
 
 
 def _psnr(outputs: FloatArray, clean: FloatArray) -> FloatArray:
