@@ -99,7 +99,14 @@ def run(args: argparse.Namespace) -> int:
             raise ValueError(f"{args.out} has no results of {args.name}; leave out --draw to compute them")
         for name in stored:
             results = load(name, args.out)
-            save(results, modules[name].summarise(results), args.out)
+            try:
+                verdicts = modules[name].summarise(results)
+            except (LookupError, TypeError) as problem:  # settings or arrays that are not there
+                raise ValueError(
+                    f"{args.out / name}.json was made by an earlier version that measured something else ({problem}); "
+                    f"run ntk-nonlocal reproduce {name} again without --draw"
+                ) from problem
+            save(results, verdicts, args.out)
             modules[name].draw(results, args.out / "figures")
         _print_end(args, stored, write_report(args.out))
         return 0

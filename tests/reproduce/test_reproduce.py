@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -121,6 +122,20 @@ def test_a_second_run_computes_nothing(
     assert main(["reproduce", "dynamics", "--out", str(tmp_path)]) == 0
     assert capsys.readouterr().err == ""
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_results_of_another_version_are_not_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stored = Path(__file__).parents[2] / "experiments" / "results" / "reproduce-quick"
+    for suffix in (".json", ".npz"):
+        shutil.copy(stored / f"dynamics{suffix}", tmp_path)
+    assert main(["reproduce", "dynamics", "--draw", "--out", str(tmp_path)]) == 0
+    content = json.loads((tmp_path / "dynamics.json").read_text())
+    del content["config"]["all_cases_to"]
+    (tmp_path / "dynamics.json").write_text(json.dumps(content))
+    capsys.readouterr()
+    assert main(["reproduce", "dynamics", "--draw", "--out", str(tmp_path)]) == 2
+    message = capsys.readouterr().err
+    assert "earlier version" in message and "run ntk-nonlocal reproduce dynamics again" in message
 
 
 def test_the_command_is_listed_with_its_experiments() -> None:
