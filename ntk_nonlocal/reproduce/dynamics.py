@@ -34,36 +34,40 @@ _DECIDING = ("ntk", True)
 
 @dataclass(frozen=True)
 class Config:
-    """Three networks, both inputs; cases of parametrisation and centering; widths, repetitions at each, and steps.
-
-    Networks wider than ``all_cases_to`` are measured in the case that decides alone: centered, ntk parametrisation.
-    """
+    """Three networks, both inputs. The case that decides: centered, ntk parametrisation, at ``widths`` with ``seeds``
+    repetitions each. The others, ``controls``: at one of these widths, with repetitions of their own."""
 
     picture: Picture
     architectures: tuple[str, ...]
-    cases: tuple[tuple[str, bool], ...]
     widths: tuple[int, ...]
     seeds: tuple[int, ...]
-    all_cases_to: int
+    controls: tuple[tuple[str, bool], ...]
+    controls_width: int
+    controls_seeds: int
     steps: tuple[int, ...]
 
 
 def configure(preset: Preset, pictures: Pictures) -> Config:
-    """64x64 crops. Quick: ntk, widths 16 and 64, 100 steps, 2 draws. Full: 1000 steps, 5 draws, and 3 of 256 channels
-    in the case that decides. Paper: the whole 256x256, 3000 steps."""
+    """64x64 crops. Quick: ntk, widths 16 and 64, 100 steps, 2 draws. Full: 1000 steps, 5 draws to 64 channels, 3 of
+    256 and of the controls at 64. Paper: the whole 256x256, 3000 steps."""
     networks = ("vanilla_cnn:kernel_size=11", "unet:levels=2", "autoencoder:levels=2")
     if preset == "quick":
-        cases = (_DECIDING, ("ntk", False))
-        return Config(pictures.picture("smooth", 64), networks[::2], cases, (16, 64), (2, 2), 64, (1, 10, 100))
-    size, widths, seeds, end = (64, (16, 64, 256), (5, 5, 3), 1000) if preset == "full" else (256, (64,), (1,), 3000)
-    steps = tuple(step for step in (1, 3, 10, 30, 100, 300, 1000, 3000) if step <= end)
-    if preset == "paper":
-        networks = ("vanilla_cnn:kernel_size=11", "unet:levels=3", "autoencoder:levels=3")
-    return Config(pictures.picture("smooth", size), networks, tuple(_CASES), widths, seeds, 64, steps)
+        small = pictures.picture("smooth", 64)
+        return Config(small, networks[::2], (16, 64), (2, 2), (("ntk", False),), 64, 2, (1, 10, 100))
+    controls = tuple(case for case in _CASES if case != _DECIDING)
+    steps = (1, 3, 10, 30, 100, 300, 1000)
+    if preset == "full":
+        small = pictures.picture("smooth", 64)
+        return Config(small, networks, (16, 64, 256), (5, 5, 3), controls, 64, 3, steps)
+    networks = ("vanilla_cnn:kernel_size=11", "unet:levels=3", "autoencoder:levels=3")
+    return Config(pictures.picture("smooth", 256), networks, (64,), (1,), controls, 64, 1, (*steps, 3000))
 
 
 def parts(config: Config) -> list[Part]:
-    """One for every network, input, case, width and repetition; what shares a kernel stands together."""
+    """One for every network, input, case, width and repetition."""
+    runs = [(width, seed, _DECIDING) for width, seeds in zip(config.widths, config.seeds, strict=True)
+            for seed in range(seeds)]  # fmt: skip
+    runs += [(config.controls_width, seed, case) for case in config.controls for seed in range(config.controls_seeds)]
     return [
         Part(
             f"{network_name(architecture)} from {LABELS[source]}, {parameterization}"
@@ -80,12 +84,9 @@ def parts(config: Config) -> list[Part]:
                 seed=seed,
             ),
         )
-        for width, seeds in zip(config.widths, config.seeds, strict=True)
+        for width, seed, (parameterization, centered) in runs
         for architecture in config.architectures
         for source in ("image", "noise")
-        for seed in range(seeds)
-        for parameterization, centered in config.cases
-        if width <= config.all_cases_to or (parameterization, centered) == _DECIDING
     ]
 
 
@@ -115,7 +116,6 @@ def _gaps(
 def summarise(results: Results) -> list[Verdict]:
     """Claim 1: the distance falls with the width, and at the widest PSNR agrees. Claim 4: the same fed the image."""
     config = results.config
-    cases = [(case[0], case[1]) for case in config["cases"]]
     last, widest = max(config["steps"]), max(config["widths"])
     rows = [(architecture, source) for architecture in config["architectures"] for source in ("image", "noise")]
     tried = (
@@ -144,7 +144,7 @@ def summarise(results: Results) -> list[Verdict]:
         )
     )
     verdicts.append(_own_filter(results, rows, tried))
-    verdicts += [_control(results, case) for case in cases if case != _DECIDING]
+    verdicts += [_control(results, (case[0], case[1])) for case in config["controls"]]
     return verdicts
 
 
@@ -225,15 +225,15 @@ def _needed(results: Results, rows: list[tuple[str, str]]) -> str:
 def _control(results: Results, case: tuple[str, bool]) -> Verdict:
     """What the other cases give: the same start matters, and each parametrisation has a kernel of its own."""
     texts, agree = [], []
-    widest = max(width for width in results.config["widths"] if width <= results.config["all_cases_to"])
+    width = results.config["controls_width"]
     for architecture in results.config["architectures"]:
         for source in ("image", "noise"):
-            gap = _gaps(results, architecture, source, case).get(widest)
+            gap = _gaps(results, architecture, source, case).get(width)
             if gap is None:
                 texts.append(f"{network_name(architecture)} from {LABELS[source]} diverged")
                 continue
-            zero = found(results, architecture, source, case, "from_zero")[widest]
-            ours = found(results, architecture, source, case, "psnr")[widest]
+            zero = found(results, architecture, source, case, "from_zero")[width]
+            ours = found(results, architecture, source, case, "psnr")[width]
             wrong = np.abs(zero - ours).max(axis=1).mean()
             apart = "" if case[1] else f" ({wrong:.2f} dB from the theory from zero)"
             texts.append(f"{network_name(architecture)} from {LABELS[source]} {mean(gap)}{apart}")
@@ -242,7 +242,7 @@ def _control(results: Results, case: tuple[str, bool]) -> Verdict:
         1,
         f"{_CASES[case][0]}: largest difference of PSNR to its own theory at equal steps",
         "",
-        "; ".join(texts) + f" dB at {widest} channels",
+        "; ".join(texts) + f" dB at {width} channels",
         _agreement(agree) if agree else "undecided",
         "One network starts at a random z0, the mean over networks at zero: only theory from that z0 may be compared.",
         "control",
@@ -295,12 +295,11 @@ def _draw_paths(axis: Axes, results: Results, row: tuple[str, str], centered: bo
 
 def _draw_gaps(axis: Axes, results: Results, row: tuple[str, str]) -> None:
     """The largest differences of PSNR over the widths."""
-    shown = {case: ("theory", label, colour, style) for case, (label, colour, style) in _CASES.items()}
-    lines = [(case, *rest) for case, rest in shown.items()]
+    lines = [(case, "theory", *style) for case, style in _CASES.items()]
     lines.append((_DECIDING, "linear", "ntk, centered, to its own kernel, kept", BLACK, ":"))
     for index, (case, other, label, colour, style) in enumerate(lines):
         gaps = _gaps(results, *row, case, other)
-        if len(gaps) > 1:
+        if gaps:
             band(axis, list(gaps), gaps.values(), colour, ls=style, marker=MARKERS[index], label=label)
     axis.axhline(AGREE, color=GREY, lw=0.8)
     plain_decades(axis)

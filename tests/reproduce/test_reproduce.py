@@ -78,7 +78,7 @@ def _small_dynamics(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def configure(preset, pictures):  # type: ignore[no-untyped-def]
         config = real(preset, pictures)
-        small = {"architectures": ("cnn:depth=1",), "cases": (("ntk", True),), "widths": (8, 32), "steps": (1, 10)}
+        small = {"architectures": ("cnn:depth=1",), "controls": (), "widths": (8, 32), "steps": (1, 10)}
         return dataclasses.replace(config, picture=pictures.picture("smooth", 4), **small)
 
     monkeypatch.setattr(module, "configure", configure)
@@ -130,7 +130,7 @@ def test_results_of_another_version_are_not_drawn(tmp_path: Path, capsys: pytest
         shutil.copy(stored / f"dynamics{suffix}", tmp_path)
     assert main(["reproduce", "dynamics", "--draw", "--out", str(tmp_path)]) == 0
     content = json.loads((tmp_path / "dynamics.json").read_text())
-    del content["config"]["all_cases_to"]
+    del content["config"]["controls"]
     (tmp_path / "dynamics.json").write_text(json.dumps(content))
     capsys.readouterr()
     assert main(["reproduce", "dynamics", "--draw", "--out", str(tmp_path)]) == 2
