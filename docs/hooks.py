@@ -146,6 +146,13 @@ def poster_table() -> str:
     return table(sorted(RESULTS.glob("reproduce-*")))
 
 
+def simple_filters() -> str:
+    """What filters without a network reach on the poster's picture."""
+    from ntk_nonlocal.reproduce import simple_filters as line
+
+    return line(sorted(RESULTS.glob("reproduce-*")))
+
+
 def tried_table() -> str:
     """All settings that were tried."""
     from ntk_nonlocal.reproduce import tried_table as table
@@ -377,6 +384,7 @@ TABLES: dict[str, Callable[[], str]] = {
         workers_ratio,
         scorecard,
         poster_table,
+        simple_filters,
         tried_table,
         criteria,
         dropped_criteria,

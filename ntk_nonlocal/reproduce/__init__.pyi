@@ -5,7 +5,7 @@ from .criteria import CRITERIA, DROPPED
 from .experiment import Verdict, load, measure, save
 from .parts import Store
 from .pictures import Pictures
-from .poster import poster_table, tried_table
+from .poster import poster_table, simple_filters, tried_table
 from .report import write_report
 from .scorecard import largest, markdown, scorecard
 from .workers import helpers, most_workers, print_progress
@@ -31,6 +31,7 @@ __all__ = [
     "print_progress",
     "save",
     "scorecard",
+    "simple_filters",
     "tried_table",
     "write_report",
 ]

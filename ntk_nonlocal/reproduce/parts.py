@@ -129,20 +129,9 @@ class Store:
 
     def find(self, part: Part) -> Measured | None:
         """A finished part, None where it is missing or damaged."""
-        path = self._path(part)
-        if not path.exists():
-            return None
-        try:
-            facts = read_json(path)
-            arrays = read_arrays(path.with_suffix(".npz"))
-            if facts["digest"] != digest(arrays):
-                raise ValueError("its arrays are not those that were written")
-        except (ValueError, KeyError, TypeError) as problem:
-            reason = " ".join(str(problem).split())
-            warnings.warn(f"the result {path} is damaged and computed anew ({reason})", RuntimeWarning, stacklevel=2)
-            return None
+        found = _read(self._path(part))
         # An experiment that shares the part may call it otherwise.
-        return Measured(part.name, part.kind, part.facts["settings"], arrays, facts | {"name": part.name})
+        return found and dataclasses.replace(found, name=part.name, facts=found.facts | {"name": part.name})
 
     def _complete(self, part: Part, wait: bool, tell: Callable[[str, float | None], None]) -> Measured | None:
         found = self.find(part)
@@ -200,3 +189,24 @@ class Store:
                 yield False
                 return
             yield True
+
+
+def finished(folder: Path) -> list[Measured]:
+    """All parts of a folder of a :class:`Store` that are whole, by the names of their files."""
+    return [found for path in sorted((folder / "parts").glob("*.json")) if (found := _read(path)) is not None]
+
+
+def _read(path: Path) -> Measured | None:
+    """A finished part, None where it is missing or damaged."""
+    if not path.exists():
+        return None
+    try:
+        facts = read_json(path)
+        arrays = read_arrays(path.with_suffix(".npz"))
+        if facts["digest"] != digest(arrays):
+            raise ValueError("its arrays are not those that were written")
+        return Measured(facts["name"], facts["kind"], facts["settings"], arrays, facts)
+    except (ValueError, KeyError, TypeError) as problem:
+        reason = " ".join(str(problem).split())
+        warnings.warn(f"the result {path} is damaged and computed anew ({reason})", RuntimeWarning, stacklevel=2)
+        return None

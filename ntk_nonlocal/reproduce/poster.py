@@ -12,18 +12,22 @@ from . import table as table_experiment
 from .drawing import LABELS
 from .exact import best, path
 from .experiment import Results, load, setting
+from .parts import Measured, finished
 from .published import POSTER_PSNR
 from .scorecard import PRESETS
 
 NEAR = 0.5  # dB
+WHOLE = 256  # the poster's picture has so many rows and columns
 
 
 def poster_table(folders: Iterable[Path]) -> str:
     """A Markdown table: the poster's number, ours after the last and the best step, and the range over what was tried.
 
-    Of every experiment the largest preset that was run with House counts.
+    Of every experiment the largest preset that was run with House counts; in place of its crops, finished parts of the
+    whole picture, also where their experiment is not complete.
     """
     known = list(folders)
+    whole = _whole(known)
     trained, exact, tried = (_largest(known, name) for name in ("table", "exact", "settings"))
     rows = [
         "| fed with | method | network | poster, 256x256 | ours, last step | ours, best step | range over all that "
@@ -33,6 +37,12 @@ def poster_table(folders: Iterable[Path]) -> str:
     ]
     for (source, method, network), published in POSTER_PSNR.items():
         last, top, values, where = _cell(source, method, network, trained, exact, tried)
+        runs = _runs(whole, source, method, network)
+        if runs:
+            ends = [float(run["psnr"][-1]) for run in runs if run.kind == "training"]
+            tops = [float(np.max(run["psnr"])) for run in runs]
+            last, top = ends[0] if ends else None, tops[0] if ends else max(tops)
+            values, where = [*values, *ends, *tops], f"{WHOLE}x{WHOLE}"
         cells = ["" if value is None else f"{value:.1f}" for value in (last, top)]
         spread = f"{min(values):.1f} to {max(values):.1f}" if values else "not run"
         near = [value for value in values if abs(value - published) <= NEAR]
@@ -43,6 +53,37 @@ def poster_table(folders: Iterable[Path]) -> str:
             f"{cells[1]} | {spread} | {said} | {where} |"
         )
     return "\n".join(rows)
+
+
+def simple_filters(folders: Iterable[Path]) -> str:
+    """What filters without any network reach on the whole picture, one line of Markdown."""
+    found = [part for part in _whole(list(folders)) if part.kind == "baselines"]
+    if not found:
+        return "Simple filters were not run on the whole picture yet."
+    names = {"noisy": "noisy", "blur": "best Gaussian blur", "shrinkage": "ideal shrinkage",
+             "nlm": "non-local means", "bm3d": "CBM3D"}  # fmt: skip
+    known = {label: float(found[0][name]) for name, label in names.items() if name in found[0].arrays}
+    values = ", ".join(f"{label} {value:.1f}" for label, value in known.items() if np.isfinite(value))
+    return f"On the same {WHOLE}x{WHOLE} picture: {values} dB."
+
+
+def _whole(folders: list[Path]) -> list[Measured]:
+    """The finished parts of the whole House."""
+    parts = [part for folder in folders for part in finished(folder)]
+    return [part for part in parts if setting(part, "name") == "House" and setting(part, "size") == WHOLE]
+
+
+def _runs(whole: list[Measured], source: str, method: str, network: str) -> list[Measured]:
+    """Those of one cell, He's initial weights first."""
+    kind, optimizer = ("low_rank", None) if method == "nystrom" else ("training", method)
+    runs = [
+        part
+        for part in whole
+        if part.kind == kind
+        and setting(part, "architecture").startswith(network)
+        and (setting(part, "input"), setting(part, "optimizer")) == (source, optimizer)
+    ]
+    return sorted(runs, key=lambda run: "weight_std" in setting(run, "architecture"))
 
 
 def tried_table(folders: Iterable[Path]) -> str:

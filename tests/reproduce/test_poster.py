@@ -1,0 +1,74 @@
+"""The poster's cells beside ours: crops, and finished parts of the whole picture in their place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ntk_nonlocal.networks import digest
+from ntk_nonlocal.reproduce import poster_table, simple_filters
+from ntk_nonlocal.reproduce.published import POSTER_PSNR
+from ntk_nonlocal.results import write_arrays, write_json
+
+_RESULTS = Path(__file__).parents[2] / "experiments" / "results"
+HOUSE = {"name": "House", "size": 256, "noise_seed": 0}
+
+
+def part(folder: Path, name: str, kind: str, settings: dict[str, object], **arrays: object) -> None:
+    (folder / "parts").mkdir(parents=True, exist_ok=True)
+    held = {key: np.asarray(value) for key, value in arrays.items()}
+    write_arrays(folder / "parts" / f"{name}.npz", **held)
+    facts = {"name": name, "kind": kind, "settings": settings, "seconds": 1.0, "digest": digest(held)}
+    write_json(folder / "parts" / f"{name}.json", facts)
+
+
+def rows(table: str) -> dict[tuple[str, ...], list[str]]:
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    return {tuple(row[:3]): row[3:] for row in cells}
+
+
+def test_without_results_every_cell_says_so() -> None:
+    found = rows(poster_table([]))
+    assert len(found) == len(POSTER_PSNR) and all(row[3] == "not run" for row in found.values())
+
+
+def test_finished_parts_of_the_whole_picture_take_the_place_of_crops(tmp_path: Path) -> None:
+    training = {"picture": HOUSE, "input": "noise", "optimizer": "gd"}
+    for name, architecture, psnr in (
+        ("a", "unet:levels=3,weight_std=pytorch", [10, 29.0, 25]),
+        ("b", "unet:levels=3", [10, 20, 18.4]),
+    ):
+        part(tmp_path, name, "training", training | {"architecture": architecture}, psnr=psnr)
+    limit = {"picture": HOUSE, "architecture": "vanilla_cnn:kernel_size=11", "input": "image"}
+    for name, psnr in (("c", [20, 28.5]), ("d", [20, 26.0])):
+        part(tmp_path, name, "low_rank", {"limit": limit, "rank": 9}, psnr=psnr)
+    small = training | {"picture": HOUSE | {"size": 64}, "architecture": "autoencoder:levels=3"}
+    part(tmp_path, "e", "training", small, psnr=[10, 20.0])
+    found = rows(poster_table([tmp_path]))
+    assert found["iid noise", "gradient descent", "U-Net"] == ["18.6", "18.4", "20.0", "18.4 to 29.0", "yes", "256x256"]
+    assert found["noisy image", "Nystrom", "vanilla CNN"] == ["28.9", "", "28.5", "26.0 to 28.5", "yes", "256x256"]
+    assert found["iid noise", "gradient descent", "autoencoder"][3] == "not run"
+
+
+def test_simple_filters_are_those_of_the_whole_picture(tmp_path: Path) -> None:
+    assert "not run" in simple_filters([tmp_path])
+    part(
+        tmp_path, "a", "baselines", {"picture": HOUSE}, noisy=20.27, blur=27.76, shrinkage=21.07, nlm=31.27, bm3d=np.nan
+    )
+    known = "noisy 20.3, best Gaussian blur 27.8, ideal shrinkage 21.1, non-local means 31.3"
+    assert simple_filters([tmp_path]) == f"On the same 256x256 picture: {known} dB."
+
+
+def test_a_damaged_part_is_left_out_with_a_warning(tmp_path: Path) -> None:
+    part(tmp_path, "a", "baselines", {"picture": HOUSE}, noisy=20.27)
+    file = tmp_path / "parts" / "a.npz"
+    file.write_bytes(file.read_bytes()[:-30])
+    with pytest.warns(RuntimeWarning, match="damaged"):
+        assert "not run" in simple_filters([tmp_path])
+
+
+def test_the_stored_table_has_a_number_for_every_cell() -> None:
+    found = rows(poster_table(sorted(_RESULTS.glob("reproduce-*"))))
+    assert all(row[3] != "not run" for row in found.values())
