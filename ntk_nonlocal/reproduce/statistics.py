@@ -1,7 +1,12 @@
-"""Slopes and means with bootstrap intervals over repetitions (Efron 1979)."""
+"""Means, slopes and plateaus over few repetitions, with Student's intervals; rank correlations by bootstrap.
+
+Repetitions are few, two to ten: a bootstrap of their mean covers the truth in 52 % (two), 71 % (three) and 85 % (five)
+of cases where it says 95 %, so that Student's t is used. One repetition has no interval: it decides nothing.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +15,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 _RESAMPLES = 2000
+_LEVEL = 0.975
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with its 95 % bootstrap interval and its bootstrap standard error."""
+    """A value with its 95 % interval and its standard error; both are infinite where there is one repetition."""
 
     value: float
     low: float
@@ -22,6 +28,8 @@ class Interval:
     standard_error: float
 
     def __str__(self) -> str:
+        if not math.isfinite(self.high - self.low):
+            return f"{self.value:.2f} [one draw]"
         return f"{self.value:.2f}" + (f" [{self.low:.2f}, {self.high:.2f}]" if self.low < self.high else "")
 
     def within(self, low: float, high: float) -> bool | None:
@@ -35,12 +43,22 @@ class Interval:
         return self.low <= value <= self.high
 
 
-def slope(values: Mapping[int, Any], seed: int = 0) -> Interval:
+def mean(values: ArrayLike) -> Interval:
+    """The mean of repetitions, with Student's interval.
+
+    Raises:
+      ValueError: there are none.
+    """
+    return _combination([values], np.ones(1))
+
+
+def slope(values: Mapping[int, Any]) -> Interval:
     """Exponent a of values ~ width^a: least squares through the logarithms of the means over the repetitions.
+
+    Its error is that of the means, to first order; degrees of freedom by Welch and Satterthwaite.
 
     Args:
       values: the repetitions for every width, positive.
-      seed: of the bootstrap, which draws repetitions anew at every width.
 
     Raises:
       ValueError: fewer than two widths, no repetitions, or values that are not positive.
@@ -49,17 +67,19 @@ def slope(values: Mapping[int, Any], seed: int = 0) -> Interval:
     if len(samples) < 2 or any(found.size == 0 or not (found > 0).all() for found in samples.values()):
         raise ValueError(f"a slope needs positive values at two or more widths, got {dict(values)}")
     x = np.log(list(samples))
-    rng = np.random.default_rng(seed)
-    draws = np.stack([rng.choice(found, (_RESAMPLES, found.size)).mean(axis=1) for found in samples.values()], axis=1)
-    return _interval(_slope(x, np.array([found.mean() for found in samples.values()])), _slope(x, draws))
+    means = np.array([found.mean() for found in samples.values()])
+    centred = x - x.mean()
+    weights = centred / (centred @ centred)
+    spread = _combination([found / found.mean() for found in samples.values()], weights)
+    value = float(np.log(means) @ weights)
+    return Interval(value, value + spread.low - spread.value, value + spread.high - spread.value, spread.standard_error)
 
 
-def plateau(values: Mapping[int, Any], seed: int = 0) -> Interval:
+def plateau(values: Mapping[int, Any]) -> Interval:
     """The limit a of values = a + b width^-1/2: least squares through the means over the repetitions.
 
     Args:
       values: the repetitions for every width.
-      seed: of the bootstrap, which draws repetitions anew at every width.
 
     Raises:
       ValueError: fewer than two widths, or no repetitions.
@@ -69,16 +89,7 @@ def plateau(values: Mapping[int, Any], seed: int = 0) -> Interval:
         raise ValueError(f"a plateau needs values at two or more widths, got {dict(values)}")
     x = np.asarray(list(samples), np.float64) ** -0.5
     design = np.linalg.pinv(np.stack([np.ones_like(x), x], axis=1))[0]
-    rng = np.random.default_rng(seed)
-    draws = np.stack([rng.choice(found, (_RESAMPLES, found.size)).mean(axis=1) for found in samples.values()], axis=1)
-    return _interval(float(design @ [found.mean() for found in samples.values()]), draws @ design)
-
-
-def mean(values: ArrayLike, seed: int = 0) -> Interval:
-    """The mean of repetitions."""
-    sample = np.asarray(values, np.float64)
-    draws = np.random.default_rng(seed).choice(sample, (_RESAMPLES, sample.size)).mean(axis=1)
-    return _interval(float(sample.mean()), draws)
+    return _combination(list(samples.values()), design)
 
 
 def rank_correlations(x: ArrayLike, y: ArrayLike, seed: int = 0) -> list[Interval]:
@@ -117,11 +128,26 @@ def rank_correlations(x: ArrayLike, y: ArrayLike, seed: int = 0) -> list[Interva
     return [_interval(correlate(values, False)[0], correlate(values, True)) for values in first]
 
 
-def _slope(x: np.ndarray[Any, Any], values: np.ndarray[Any, Any]) -> Any:
-    centred = x - x.mean()
-    return np.log(values) @ centred / (centred @ centred)
+def _combination(samples: list[Any], weights: np.ndarray[Any, Any]) -> Interval:
+    """sum_i weights[i] * mean(samples[i]) of independent samples (Welch 1947, Satterthwaite 1946)."""
+    from scipy.special import stdtrit
+
+    known = [np.asarray(sample, np.float64) for sample in samples]
+    if any(sample.size == 0 for sample in known):
+        raise ValueError("a mean needs at least one repetition, got none")
+    value = float(weights @ [sample.mean() for sample in known])
+    if any(sample.size == 1 for sample in known):
+        return Interval(value, -math.inf, math.inf, math.inf)
+    terms = np.array([w**2 * sample.var(ddof=1) / sample.size for w, sample in zip(weights, known, strict=True)])
+    total = float(terms.sum())
+    if total == 0:
+        return Interval(value, value, value, 0.0)
+    freedom = total**2 / float((terms**2 / [sample.size - 1 for sample in known]).sum())
+    error = math.sqrt(total)
+    reach = float(stdtrit(freedom, _LEVEL)) * error
+    return Interval(value, value - reach, value + reach, error)
 
 
 def _interval(value: float, draws: np.ndarray[Any, Any]) -> Interval:
-    low, high = np.quantile(draws, (0.025, 0.975))
+    low, high = np.quantile(draws, (1 - _LEVEL, _LEVEL))
     return Interval(float(value), float(low), float(high), float(draws.std(ddof=1)))

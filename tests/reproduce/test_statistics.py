@@ -1,0 +1,48 @@
+"""Intervals of few repetitions cover the truth as often as they say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ntk_nonlocal.reproduce.statistics import Interval, mean, plateau, slope
+
+
+@pytest.mark.parametrize("repetitions", [2, 3, 5, 10])
+def test_means_of_few_repetitions_are_covered(repetitions: int) -> None:
+    rng = np.random.default_rng(repetitions)
+    covered = np.mean([mean(rng.normal(3, 2, repetitions)).contains(3) for _ in range(600)])
+    assert 0.92 < covered < 0.975
+
+
+@pytest.mark.parametrize("repetitions", [2, 5, 20])
+def test_exponents_and_plateaus_are_covered(repetitions: int) -> None:
+    rng = np.random.default_rng(repetitions)
+    widths, found = (8, 16, 32, 64), []
+    for _ in range(400):
+        noisy = {width: width**-1.0 * np.exp(0.1 * rng.normal(size=repetitions)) for width in widths}
+        flat = {width: 0.3 + width**-0.5 + 0.02 * rng.normal(size=repetitions) for width in widths}
+        found.append((slope(noisy).contains(-1), plateau(flat).contains(0.3)))
+    shares = np.mean(found, axis=0)
+    assert (shares > 0.92).all() and (shares < 0.99).all()
+
+
+def test_values_are_those_of_least_squares() -> None:
+    assert slope({width: [3 * width**-0.5] * 2 for width in (8, 16, 64)}).value == pytest.approx(-0.5)
+    assert plateau({width: [0.2 + 3 * width**-0.5] * 2 for width in (8, 16, 64)}).value == pytest.approx(0.2)
+    known = mean([1.0, 3.0])  # Student's t of one degree of freedom: 12.706
+    assert known.value == 2 and known.high == pytest.approx(2 + 12.706, abs=1e-3)
+    assert str(mean([2.0, 2.0])) == "2.00" and str(known) == "2.00 [-10.71, 14.71]"
+
+
+def test_one_repetition_decides_nothing() -> None:
+    for found in (mean([0.1]), slope({8: [1.0], 16: [0.5, 0.6]}), plateau({8: [1.0], 16: [0.5]})):
+        assert found.within(-1, 1) is None and found.contains(100) and str(found).endswith("[one draw]")
+    with pytest.raises(ValueError, match="at least one repetition"):
+        mean([])
+
+
+def test_intervals_lie_inside_outside_or_neither() -> None:
+    assert Interval(0, -1, 1, 0.5).within(-1, 1) is True
+    assert Interval(3, 2, 4, 0.5).within(-1, 1) is False
+    assert Interval(0, -3, 3, 0.5).within(-1, 1) is None
