@@ -132,7 +132,7 @@ def test_alignment_from_common_probes_is_exact_for_a_basis():
 
 def test_a_plateau_is_what_is_left_at_infinite_width():
     widths = (16, 64, 256)
-    exact = plateau({w: [0.3 + 2 * w**-0.5] for w in widths})
+    exact = plateau({w: [0.3 + 2 * w**-0.5] * 2 for w in widths})
     assert exact.value == pytest.approx(0.3) and exact.low == pytest.approx(exact.high)
     spread = plateau({w: [0.3 + 2 * w**-0.5 + d for d in (-0.1, 0.1)] for w in widths})
     assert spread.low < 0.3 < spread.high
