@@ -2,8 +2,8 @@
 
     python experiments/judge_stored.py [NAME ...]
 
-Writes verdicts into ``experiments/results/reproduce-*`` and figures into ``figures/reproduce-*``, carries the numbers into
-the README, and says which outcomes changed. To be run after a change of criteria, statistics or figures.
+Writes verdicts into ``experiments/results/reproduce-*`` and figures into ``figures/reproduce-*``, carries the numbers
+into the README, and says which outcomes changed. To be run after a change of criteria, statistics or figures.
 """
 
 from __future__ import annotations

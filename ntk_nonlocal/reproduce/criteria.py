@@ -31,9 +31,11 @@ CRITERIA: tuple[Criterion, ...] = (
         "dynamics",
         "Three networks, both inputs, centered, ntk parametrisation, one absolute step size: the interval of the "
         f"largest difference of PSNR between network and theory at equal steps lies within {AGREE} dB for each at the "
-        "widest network (a larger difference that falls with the width is undecided); and the exponents of distance "
-        "against width lie below -0.25. Uncentered networks are compared with theory from their own z0, and the "
-        "standard parametrisation with its layer-weighted kernel, as controls.",
+        "widest network. Contradicted where none does and one lies beyond, or diverges where the theory does not; a "
+        "larger difference does not tell where it falls with the width (the whole interval of the exponent below 0) or "
+        "where fewer than three widths were run. Given beside it: the exponents of distance against width (below -0.25); uncentered "
+        "networks with theory from their own z0 and the standard parametrisation with its layer-weighted kernel, as "
+        "controls. (Divergence and the exponent's interval since a review on 2026-11-29.)",
     ),
     Criterion(
         1,
@@ -41,8 +43,9 @@ CRITERIA: tuple[Criterion, ...] = (
         "dynamics",
         "The same networks beside the filter of the kernel that each has at its own start, kept (the network "
         f"linearised): the interval of the largest difference of PSNR lies within {AGREE} dB for each at the widest. "
-        "What network and infinitely wide theory differ by beyond this is the random error of a finite network's "
-        "kernel, not a filter that changes.",
+        "Given, it does not decide: where a network is near to its own filter and far from the infinitely wide one, "
+        "its kernel at the start is not the limit's yet. (Added on 2026-11-29, when quick's differences to the theory "
+        "were known, before those of full.)",
     ),
     Criterion(
         1,

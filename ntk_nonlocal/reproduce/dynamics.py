@@ -30,6 +30,7 @@ _CASES = {
     ("standard", False): ("standard parametrisation, from its random start", PINK, "--"),
 }
 _DECIDING = ("ntk", True)
+_WIDTHS_OF_A_SLOPE = 3
 
 
 @dataclass(frozen=True)
@@ -93,12 +94,11 @@ def parts(config: Config) -> list[Part]:
 def found(
     results: Results, architecture: str, source: str, case: tuple[str, bool], array: str
 ) -> dict[int, np.ndarray]:
-    """An array (repetitions, steps) of a case, for every width; repetitions that diverged are left out."""
+    """An array (repetitions, steps) of a case, for every width; NaN where a repetition diverged."""
     values: dict[int, list[np.ndarray]] = {}
     name, centered = case
     for part in results.select(architecture=architecture, input=source, parameterization=name, centered=centered):
-        if np.isfinite(part["psnr"]).all():
-            values.setdefault(setting(part, "width"), []).append(part[array])
+        values.setdefault(setting(part, "width"), []).append(part[array])
     return {width: np.stack(rows) for width, rows in sorted(values.items())}
 
 
@@ -106,11 +106,16 @@ def _gaps(
     results: Results, architecture: str, source: str, case: tuple[str, bool] = _DECIDING, other: str = "theory"
 ) -> dict[int, np.ndarray]:
     """The largest difference of PSNR over the steps between a trained network and another, (repetitions,) by width;
-    those that diverged are left out."""
+    infinite where one of the two diverged."""
     ours, theirs = (found(results, architecture, source, case, name) for name in ("psnr", other))
     gaps = {width: np.abs(ours[width] - theirs[width]).max(axis=1) for width in ours}
-    known = {width: gap[np.isfinite(gap)] for width, gap in gaps.items()}
-    return {width: gap for width, gap in known.items() if len(gap)}
+    return {width: np.where(np.isfinite(gap), gap, np.inf) for width, gap in gaps.items()}
+
+
+def _finite(values: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+    """The repetitions that did not diverge, of widths that have some."""
+    known = {width: value[np.isfinite(value)] for width, value in values.items()}
+    return {width: value for width, value in known.items() if len(value)}
 
 
 def summarise(results: Results) -> list[Verdict]:
@@ -126,21 +131,21 @@ def summarise(results: Results) -> list[Verdict]:
     fitted = {}
     for architecture, source in rows:
         distances = found(results, architecture, source, _DECIDING, "distance")
-        if len(distances) > 1:
-            fitted[architecture, source] = slope({width: values[:, -1] for width, values in distances.items()})
+        known = _finite({width: values[:, -1] for width, values in distances.items()})
+        if len(known) >= _WIDTHS_OF_A_SLOPE:
+            fitted[architecture, source] = slope(known)
     verdicts.append(
         Verdict(
             1,
             f"after {last} steps the distance of the outputs falls with the width",
             "distance -> 0",
-            "; ".join(f"{network_name(a)} from {LABELS[s]} ~ channels^{value}" for (a, s), value in fitted.items()),
-            _agreement(
-                [True if value.high < -0.25 else (False if value.low > 0 else None) for value in fitted.values()]
-            )
+            "; ".join(f"{network_name(a)} from {LABELS[s]} ~ channels^{value}" for (a, s), value in fitted.items())
+            or "two widths are no slope",
+            _agreement([True if v.high < -0.25 else (False if v.low > -0.25 else None) for v in fitted.values()])
             if fitted
             else "undecided",
             f"Centered, ntk parametrisation, {min(config['widths'])} to {widest} channels; holds where every "
-            "exponent's interval lies below -0.25. More widths would narrow the intervals.",
+            "exponent's interval lies below -0.25. More widths and draws would narrow the intervals.",
         )
     )
     verdicts.append(_own_filter(results, rows, tried))
@@ -150,76 +155,93 @@ def summarise(results: Results) -> list[Verdict]:
 
 def _agrees(results: Results, claim: int, rows: list[tuple[str, str]], tried: str) -> Verdict:
     """Network and theory of infinite width."""
-    gaps = {row: _widest(_gaps(results, *row)) for row in rows}
-    worst = max((gap.value for gap in gaps.values() if gap is not None), default=float("nan"))
+    gaps = {row: _gaps(results, *row) for row in rows}
+    means = {row: mean(known[max(known)]).value for row, gap in gaps.items() if (known := _finite(gap))}
+    worst = max(means, key=lambda row: means[row], default=None)
+    number = f"the {network_name(worst[0])} from {LABELS[worst[1]]} {means[worst]:.2f} dB" if worst else "all diverged"
     return Verdict(
         claim,
         "trained network and theory from the same start agree at equal steps: largest difference of PSNR"
         + (", fed the noisy image" if claim == 4 else ""),
         "the network follows the fixed filter",
         f"{_listed(gaps)} dB ({tried})",
-        _agreement([_within(_gaps(results, *row)) for row in rows]),
-        f"Holds where the interval of every network lies within {AGREE} dB; a larger difference that falls with the "
-        f"width does not tell. {_needed(results, rows)}",
+        _agreement([_within(gap) for gap in gaps.values()]),
+        f"Holds where the interval of every network lies within {AGREE} dB, contradicted where none does and one lies "
+        f"beyond, unless its difference falls with the width. {_needed(results, rows)}",
         "deciding",
-        f"network and theory differ by at most {worst:.2f} dB",
+        f"network and theory differ most for {number}, in the mean at {max(results.config['widths'])} channels",
     )
 
 
 def _own_filter(results: Results, rows: list[tuple[str, str]], tried: str) -> Verdict:
     """Network and the fixed filter of the kernel that it has at its start: what is left is that its kernel moves."""
-    own = {row: _gaps(results, *row, other="linear") for row in rows}
+    gaps = {row: _gaps(results, *row, other="linear") for row in rows}
     return Verdict(
         1,
         "a trained network follows the filter of its own kernel, kept from the start: largest difference of PSNR",
         "a fixed filter",
-        f"{_listed({row: _widest(gap) for row, gap in own.items()})} dB ({tried})",
-        _agreement([_within(gap) for gap in own.values()]),
-        f"Holds where every interval lies within {AGREE} dB. What network and infinitely wide theory differ by beyond "
-        "this is the random error of a finite network's kernel at its start, not a filter that changes.",
+        f"{_listed(gaps)} dB ({tried})",
+        _agreement([_within(gap) for gap in gaps.values()]),
+        f"Holds where every interval lies within {AGREE} dB. Where a network is this near to its own filter and "
+        "farther from the infinitely wide one, its kernel at the start is not the limit's yet (at random, and in the "
+        "mean over draws); where it is not, its kernel moves. More channels would change both.",
     )
 
 
-def _widest(gaps: dict[int, np.ndarray]) -> Interval | None:
-    """The mean at the largest width; None where all diverged."""
-    return mean(gaps[max(gaps)]) if gaps else None
+def _listed(gaps: dict[tuple[str, str], dict[int, np.ndarray]]) -> str:
+    """Means at the largest width, and how many diverged."""
+    return ", ".join(f"{network_name(a)} from {LABELS[s]} {_said(gap)}" for (a, s), gap in gaps.items())
 
 
-def _listed(values: dict[tuple[str, str], Interval | None]) -> str:
-    return ", ".join(f"{network_name(a)} from {LABELS[s]} {value or 'diverged'}" for (a, s), value in values.items())
+def _said(gaps: dict[int, np.ndarray]) -> str:
+    """The mean at the largest width, and how many diverged."""
+    gap = gaps[max(gaps)]
+    known = gap[np.isfinite(gap)]
+    lost = f"{len(gap) - len(known)} of {len(gap)} diverged" if len(known) < len(gap) else ""
+    return " ".join(filter(None, (str(mean(known)) if len(known) else "", f"({lost})" if lost else "")))
 
 
 def _within(gaps: dict[int, np.ndarray]) -> bool | None:
-    """Whether the widest are within the margin; a difference beyond it that falls with the width does not tell."""
-    gap = _widest(gaps)
-    inside = None if gap is None else gap.within(-AGREE, AGREE)
-    own = {width: values for width, values in gaps.items() if (values > 0).all()}
-    return None if inside is False and len(own) > 1 and slope(own).value < 0 else inside
+    """Whether the widest are within the margin. One that diverged is not; a difference beyond it does not tell where it
+    falls with the width, its exponent's interval below zero, or where there are too few widths to know."""
+    gap = gaps[max(gaps)]
+    if not np.isfinite(gap).all():
+        return False
+    inside = mean(gap).within(-AGREE, AGREE)
+    falling = _falling(gaps)
+    return None if inside is False and (falling is None or falling.high < 0) else inside
+
+
+def _falling(gaps: dict[int, np.ndarray]) -> Interval | None:
+    """The exponent of a gap over the widths; None where there are too few."""
+    known = {width: gap for width, gap in _finite(gaps).items() if (gap > 0).all()}
+    return slope(known) if len(known) >= _WIDTHS_OF_A_SLOPE else None
 
 
 def _agreement(found_: list[bool | None]) -> Outcome:
+    """Of what is said of every network: in part where some agree, contradicted where none does and one does not."""
     if all(found_):
         return "holds"
-    if all(value is False for value in found_):
-        return "contradicted"
-    return "holds in part" if any(found_) else "undecided"
+    if any(found_):
+        return "holds in part"
+    return "contradicted" if any(value is False for value in found_) else "undecided"
 
 
 def _needed(results: Results, rows: list[tuple[str, str]]) -> str:
-    """The width at which the gap will be small enough, from its fall over the widths."""
+    """The width at which the gap will be small enough, from its fall over the widths, to one digit."""
     texts = []
     for architecture, source in rows:
-        gap = {w: values for w, values in _gaps(results, architecture, source).items() if (values > 0).all()}
-        if len(gap) < 2 or gap[max(gap)].mean() <= AGREE:
+        gaps = _gaps(results, architecture, source)
+        gap = gaps[max(gaps)]
+        if gap.mean() <= AGREE:
             continue
-        exponent = slope(gap).value
-        name = f"{network_name(architecture)} from {LABELS[source]}"
-        if exponent > -0.1:
-            texts.append(f"{name}: not foreseeable (~ channels^{exponent:.2f})")
+        falling, name = _falling(gaps), f"{network_name(architecture)} from {LABELS[source]}"
+        if falling is None or falling.high >= 0 or not np.isfinite(gap).all():
+            texts.append(f"{name}: not foreseeable" + (f" (~ channels^{falling})" if falling else ""))
         else:
-            width = max(gap) * (gap[max(gap)].mean() / AGREE) ** (-1 / exponent)
-            texts.append(f"{name}: about {width:.0f} channels")
-    return "By the fall over the widths " + "; ".join(texts) + f" would bring the mean to {AGREE} dB." if texts else ""
+            width = max(gaps) * (gap.mean() / AGREE) ** (-1 / falling.value)
+            texts.append(f"{name}: about {float(f'{width:.1g}'):.0f} channels (~ channels^{falling})")
+    return f"Channels that would bring the mean to {AGREE} dB: " + "; ".join(texts) + "." if texts else ""
 
 
 def _control(results: Results, case: tuple[str, bool]) -> Verdict:
@@ -228,23 +250,21 @@ def _control(results: Results, case: tuple[str, bool]) -> Verdict:
     width = results.config["controls_width"]
     for architecture in results.config["architectures"]:
         for source in ("image", "noise"):
-            gap = _gaps(results, architecture, source, case).get(width)
-            if gap is None:
-                texts.append(f"{network_name(architecture)} from {LABELS[source]} diverged")
-                continue
-            zero = found(results, architecture, source, case, "from_zero")[width]
-            ours = found(results, architecture, source, case, "psnr")[width]
-            wrong = np.abs(zero - ours).max(axis=1).mean()
-            apart = "" if case[1] else f" ({wrong:.2f} dB from the theory from zero)"
-            texts.append(f"{network_name(architecture)} from {LABELS[source]} {mean(gap)}{apart}")
-            agree.append(mean(gap).within(-AGREE, AGREE))
+            gap = {width: _gaps(results, architecture, source, case)[width]}
+            text, agrees = f"{network_name(architecture)} from {LABELS[source]} {_said(gap)}", _within(gap)
+            if not case[1]:
+                zero = _finite(_gaps(results, architecture, source, case, "from_zero"))
+                text += f" ({zero[width].mean():.2f} dB from the theory from zero)" if width in zero else ""
+            texts.append(text)
+            agree.append(agrees)
     return Verdict(
         1,
         f"{_CASES[case][0]}: largest difference of PSNR to its own theory at equal steps",
         "",
         "; ".join(texts) + f" dB at {width} channels",
-        _agreement(agree) if agree else "undecided",
-        "One network starts at a random z0, the mean over networks at zero: only theory from that z0 may be compared.",
+        _agreement(agree),
+        "One network starts at a random z0, the mean over networks at zero: only theory from that z0 may be compared. "
+        f"{results.config['controls_seeds']} draws; more channels would change it.",
         "control",
     )
 
@@ -266,7 +286,7 @@ def draw(results: Results, folder: Path) -> list[str]:
                 _draw_gaps(line[2], results, row)
         for axis in axes[-1, :2]:
             axis.set_xlabel("steps")
-        legend_once(drawn, [axis for axis in axes[0] if axis.lines])
+        legend_once(drawn, axes[0])
     return ["dynamics"]
 
 
@@ -280,13 +300,15 @@ def _draw_paths(axis: Axes, results: Results, row: tuple[str, str], centered: bo
         if not arrays["psnr"] or max(arrays["psnr"]) < width:  # narrower ones would only be in the way
             continue
         width = max(arrays["psnr"])
-        ours, theory, zero, linear = (values[width] for values in arrays.values())
+        ours, theory, zero, linear = (
+            rows[np.isfinite(rows).all(axis=1)] for rows in (values[width] for values in arrays.values())
+        )
+        if not len(ours):
+            continue
         band(axis, steps, ours.T, ink, ls="none", marker=MARKERS[index], label=f"trained, {parameterization}")
         axis.plot(steps, theory.mean(axis=0), color=black, label=f"theory, {parameterization}")
-        if centered and parameterization == "ntk":
-            linear = linear[np.isfinite(linear).all(axis=1)]
-            if len(linear):
-                axis.plot(steps, linear.mean(axis=0), "--", color=ink, label="its own kernel, kept")
+        if centered and parameterization == "ntk" and len(linear):
+            axis.plot(steps, linear.mean(axis=0), "--", color=ink, label="its own kernel, kept")
         if not centered:
             axis.plot(steps, zero.mean(axis=0), ":", color=black, label=f"theory from zero, {parameterization}")
     axis.set_xscale("log")
@@ -298,10 +320,10 @@ def _draw_gaps(axis: Axes, results: Results, row: tuple[str, str]) -> None:
     lines = [(case, "theory", *style) for case, style in _CASES.items()]
     lines.append((_DECIDING, "linear", "ntk, centered, to its own kernel, kept", BLACK, ":"))
     for index, (case, other, label, colour, style) in enumerate(lines):
-        gaps = _gaps(results, *row, case, other)
+        gaps = _finite(_gaps(results, *row, case, other))
         if gaps:
             band(axis, list(gaps), gaps.values(), colour, ls=style, marker=MARKERS[index], label=label)
-    axis.axhline(AGREE, color=GREY, lw=0.8)
+    axis.axhline(AGREE, color=GREY, lw=0.8, label=f"{AGREE} dB")
     plain_decades(axis)
     log_widths(axis, results.config["widths"])
     axis.set_title("largest difference of PSNR [dB]")
