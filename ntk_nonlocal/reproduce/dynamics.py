@@ -229,6 +229,8 @@ def _agreement(found_: list[bool | None]) -> Outcome:
 
 def _needed(results: Results, rows: list[tuple[str, str]]) -> str:
     """The width at which the gap will be small enough, from its fall over the widths, to one digit."""
+    if len(results.config["widths"]) < _WIDTHS_OF_A_SLOPE:
+        return f"{len(results.config['widths'])} widths do not tell how many channels it would take."
     texts = []
     for architecture, source in rows:
         gaps = _gaps(results, architecture, source)
