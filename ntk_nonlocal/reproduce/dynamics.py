@@ -158,7 +158,9 @@ def _agrees(results: Results, claim: int, rows: list[tuple[str, str]], tried: st
     gaps = {row: _gaps(results, *row) for row in rows}
     means = {row: mean(known[max(known)]).value for row, gap in gaps.items() if (known := _finite(gap))}
     worst = max(means, key=lambda row: means[row], default=None)
-    number = f"the {network_name(worst[0])} from {LABELS[worst[1]]} {means[worst]:.2f} dB" if worst else "all diverged"
+    number = (
+        f"the {network_name(worst[0])} from {LABELS[worst[1]]}: {means[worst]:.2f} dB" if worst else "all: diverged"
+    )
     return Verdict(
         claim,
         "trained network and theory from the same start agree at equal steps: largest difference of PSNR"
@@ -169,7 +171,7 @@ def _agrees(results: Results, claim: int, rows: list[tuple[str, str]], tried: st
         f"Holds where the interval of every network lies within {AGREE} dB, contradicted where none does and one lies "
         f"beyond, unless its difference falls with the width. {_needed(results, rows)}",
         "deciding",
-        f"network and theory differ most for {number}, in the mean at {max(results.config['widths'])} channels",
+        f"network and theory differ most for {number}, the mean at {max(results.config['widths'])} channels",
     )
 
 

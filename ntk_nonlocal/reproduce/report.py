@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ntk_nonlocal.results import atomic_file, read_json
 
 from .catalogue import MODULES, experiment
 from .published import CLAIMS
-from .scorecard import scorecard
+from .scorecard import SIGNS, scorecard
 
-# Words and signs, not colours alone.
-_SIGNS = {"holds": "✓ holds", "holds in part": "◐ holds in part", "contradicted": "✗ contradicted",
-          "undecided": "? undecided"}  # fmt: skip
 _ROLES = ("deciding", "test", "control")
 
 
@@ -29,13 +28,13 @@ def write_report(folder: Path) -> Path:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.policies["json.dumps_kwargs"] = {}  # in the order of the settings
     page = environment.from_string(template).render(
-        signs=_SIGNS,
+        signs={outcome: f"{sign} {outcome}" for outcome, sign in SIGNS.items()},
         lines=scorecard(found),
         claims=[
             (number, text, [pair for pair in verdicts if pair[1]["claim"] == number]) for number, text in claims.items()
         ],
         experiments=[
-            (name, experiment(name).TITLE, content, _images(folder / "figures", name))
+            (name, experiment(name).TITLE, content, _images(folder / "figures", name), made_on(content))
             for name, content in found.items()
         ],
     )
@@ -48,3 +47,14 @@ def write_report(folder: Path) -> Path:
 def _images(figures: Path, name: str) -> list[tuple[str, str]]:
     """Names and contents, in base64, of an experiment's figures."""
     return [(path.stem, base64.b64encode(path.read_bytes()).decode()) for path in sorted(figures.glob(f"{name}*.png"))]
+
+
+def made_on(content: Mapping[str, Any]) -> list[str]:
+    """With what the parts of stored results were computed, a line each: processor, commit, versions."""
+    lines = []
+    for made in content["made_with"]:
+        versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
+        commit = f"commit {made['commit']}" if made.get("commit") else "no commit recorded"
+        where = f"{made.get('processor') or made['device']} ({made['backend']}, cores: {made['cpus']})"
+        lines.append(f"{where}; {commit}; {versions}")
+    return list(dict.fromkeys(lines))

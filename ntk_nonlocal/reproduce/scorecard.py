@@ -14,31 +14,70 @@ from .experiment import Outcome
 from .published import CLAIMS
 
 PRESETS = ("quick", "full", "paper")
+# Words and signs, not colours alone.
+SIGNS: Mapping[str, str] = {"holds": "✓", "holds in part": "◐", "contradicted": "✗", "undecided": "?"}
+# The figure that shows an experiment's deciding test, where it is not called like the experiment.
+_FIGURES = {"exact": "exact-psnr", "table": "table-psnr", "features": "features-vectors"}
+
+
+@dataclass(frozen=True)
+class Deciding:
+    """A test that decides a claim: the one number, ours beside the published one, and its outcome."""
+
+    number: str
+    outcome: Outcome
+
+    def __str__(self) -> str:
+        return f"{SIGNS[self.outcome]} {self.number}"
+
+
+@dataclass(frozen=True)
+class Source:
+    """An experiment that decides a claim, with the preset and the picture of its stored results."""
+
+    experiment: str
+    preset: str
+    picture: str
+
+    @property
+    def what(self) -> str:
+        """Picture and, of a small one, preset."""
+        return ", ".join(filter(None, (self.picture, "quick" if self.preset == "quick" else "")))
+
+    @property
+    def figure(self) -> str:
+        """The name of its figure's file."""
+        return f"reproduce-{self.preset}/{_FIGURES.get(self.experiment, self.experiment)}.png"
 
 
 @dataclass(frozen=True)
 class Line:
-    """The verdict on a claim.
-
-    ``number`` is what decides, ``but`` names the deciding tests that do not hold, ``figures`` are the experiments whose
-    figures show it, ``presets`` those that the tests come from; ``others`` counts the outcomes of tests that do not
-    decide, ``controls`` those of controls.
-    """
+    """The verdict on a claim: what decides it, and from where; ``others`` counts the outcomes of tests that do not
+    decide, ``controls`` those of controls."""
 
     claim: int
     text: str
-    outcome: Outcome
-    number: str
-    but: tuple[str, ...]
-    figures: tuple[str, ...]
-    presets: tuple[str, ...]
+    outcome: str
+    deciding: tuple[Deciding, ...]
+    sources: tuple[Source, ...]
     others: Mapping[str, int]
     controls: Mapping[str, int]
 
     @property
     def marked(self) -> str:
         """What to write behind the verdict where quick results decide it."""
-        return "" if "quick" not in self.presets else " (quick)" if self.presets == ("quick",) else " (in part quick)"
+        presets = {source.preset for source in self.sources}
+        return "" if "quick" not in presets else " (quick)" if presets == {"quick"} else " (in part quick)"
+
+    @property
+    def beside(self) -> str:
+        """How the tests and controls came out that do not decide."""
+        texts = [
+            f"{kind}: " + ", ".join(f"{count} {SIGNS[outcome]}" for outcome, count in counts.items())
+            for kind, counts in (("tests", self.others), ("controls", self.controls))
+            if counts
+        ]
+        return "; ".join(texts)
 
 
 def largest(folders: Iterable[Path]) -> dict[str, dict[str, Any]]:
@@ -60,49 +99,56 @@ def scorecard(experiments: Mapping[str, Mapping[str, Any]]) -> list[Line]:
     lines = []
     for claim, text in CLAIMS.items():
         own = [
-            (name, content["preset"], verdict)
+            (name, verdict)
             for name, content in experiments.items()
             for verdict in content["verdicts"]
             if verdict["claim"] == claim
         ]
-        deciding = [entry for entry in own if entry[2]["role"] == "deciding"]
+        deciding = [(name, verdict) for name, verdict in own if verdict["role"] == "deciding"]
+        names = dict.fromkeys(name for name, _ in deciding)
         lines.append(
             Line(
                 claim,
                 text,
-                together([verdict["outcome"] for _, _, verdict in deciding]),
-                "; ".join(verdict["number"] for _, _, verdict in deciding) or "not run",
-                tuple(
-                    f"{verdict['statement']}: {verdict['outcome']}"
-                    for _, _, verdict in deciding
-                    if verdict["outcome"] != "holds"
-                ),
-                tuple(dict.fromkeys(name for name, _, _ in deciding)),
-                tuple(dict.fromkeys(preset for _, preset, _ in deciding)),
-                _count(verdict for _, _, verdict in own if verdict["role"] == "test"),
-                _count(verdict for _, _, verdict in own if verdict["role"] == "control"),
+                together([verdict["outcome"] for _, verdict in deciding]),
+                tuple(Deciding(verdict["number"], verdict["outcome"]) for _, verdict in deciding),
+                tuple(Source(name, experiments[name]["preset"], _picture(experiments[name])) for name in names),
+                _count(verdict for _, verdict in own if verdict["role"] == "test"),
+                _count(verdict for _, verdict in own if verdict["role"] == "control"),
             )
         )
     return lines
 
 
-def together(outcomes: list[Outcome]) -> Outcome:
-    """Holds where all hold, contradicted where all are, undecided where none tells; else it holds in part."""
+def together(outcomes: Iterable[Outcome]) -> str:
+    """One verdict of several: what is open and what is contradicted does not disappear behind what holds."""
     kinds = set(outcomes)
-    if len(kinds) == 1:
-        return outcomes[0]
-    if not kinds or kinds == {"undecided", "contradicted"}:
+    if not kinds:
         return "undecided"
-    return "holds in part"
+    if len(kinds) == 1:
+        return str(kinds.pop())
+    known = kinds - {"undecided"}
+    word = str(next(iter(known))) if len(known) == 1 else "holds in part"
+    return word + (", part undecided" if "undecided" in kinds else "")
 
 
-def markdown(lines: list[Line]) -> str:
-    """The scorecard as a table."""
-    rows = ["| claim of the paper | verdict | what decides it | figures |", "| --- | --- | --- | --- |"]
+def markdown(lines: Iterable[Line]) -> str:
+    """The scorecard as a table, for pages beside the folder ``figures``."""
+    rows = ["| claim of the paper | verdict | what decides it | figure |", "| --- | --- | --- | --- |"]
     for line in lines:
-        figures = ", ".join(line.figures)
-        rows.append(f"| {line.claim}. {line.text} | **{line.outcome}**{line.marked} | {line.number} | {figures} |")
+        numbers = "<br>".join(map(str, line.deciding)) or "not run"
+        figures = "<br>".join(f"[{one.experiment}](figures/{one.figure}), {one.what}" for one in line.sources)
+        rows.append(f"| {line.claim}. {line.text} | **{line.outcome}**{line.marked} | {numbers} | {figures} |")
     return "\n".join(rows)
+
+
+def _picture(content: Mapping[str, Any]) -> str:
+    """The first picture of an experiment's configuration, with its size."""
+    for value in content["config"].values():
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, Mapping) and "name" in one and "size" in one:
+                return f"{one['name']} {one['size']}x{one['size']}"
+    return ""
 
 
 def _count(verdicts: Iterable[Mapping[str, Any]]) -> dict[str, int]:
