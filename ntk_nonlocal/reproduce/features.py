@@ -84,8 +84,10 @@ def summarise(results: Results) -> list[Verdict]:
                 "after gradient descent",
                 outcome,
                 ("Gradient descent turns them too, by more than half as much. " if outcome == "holds in part" else "")
-                + f"{results.config['picture']['size']} pixels a side, {results.config['width']} channels, "
-                f"{results.config['seeds']} seeds, {results.config['steps']} steps as in the paper.",
+                + f"{results.config['picture']['name']}, {results.config['picture']['size']} pixels a side, "
+                f"{results.config['width']} channels, "
+                f"{results.config['seeds']} seeds, one noise draw, {results.config['steps']} steps as in the paper"
+                + ("." if outcome == "holds" else "; more seeds, other steps or the whole picture would change it."),
             )
         )
     return verdicts

@@ -2,57 +2,215 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from . import settings as settings_experiment
-from . import table as table_experiment
 from .drawing import LABELS
-from .exact import best, path
+from .exact import NYSTROM_SHARE
 from .experiment import Results, load, setting
 from .parts import Measured, finished
 from .published import POSTER_PSNR
 from .scorecard import PRESETS
+from .table import best, passed
 
 NEAR = 0.5  # dB
 WHOLE = 256  # the poster's picture has so many rows and columns
 
 
+@dataclass(frozen=True)
+class Tried:
+    """Runs of a cell under one setting, on pictures of one size.
+
+    ``last`` and ``best`` are the mean PSNR after the last step, where the runs' last one is a choice, and after the
+    best, ``least`` is the lowest on the way; ``rising`` of ``runs`` have their best step among the last tenth.
+    """
+
+    label: str
+    size: int
+    last: float | None
+    best: float
+    least: float
+    rising: int
+    runs: int
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The numbers that are compared with the poster's."""
+        return (self.best,) if self.last is None else (self.last, self.best)
+
+    def near(self, published: float) -> bool:
+        """Whether one of them is the poster's."""
+        return any(abs(value - published) <= NEAR for value in self.values)
+
+    def passes(self, published: float) -> bool:
+        """Whether some step on the way to the best is the poster's number."""
+        return self.least <= published <= self.best
+
+    def __str__(self) -> str:
+        some = "" if self.rising == self.runs else f" in {self.rising} of {self.runs}"
+        return " / ".join(f"{value:.1f}" for value in self.values) + (f", rising{some}" if self.rising else "")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of the poster's table, with what was run under the stated settings, with PyTorch's weights, and else."""
+
+    source: str
+    method: str
+    network: str
+    published: float
+    stated: Tried | None
+    pytorch: Tried | None
+    others: tuple[Tried, ...]
+
+    @property
+    def tried(self) -> list[Tried]:
+        """All that was run."""
+        return [one for one in (self.stated, self.pytorch, *self.others) if one is not None]
+
+    @property
+    def hits(self) -> list[str]:
+        """The settings of which a last or a best step is near the poster's number."""
+        return [f"{one.label}, {one.size}x{one.size}" for one in self.tried if one.near(self.published)]
+
+    @property
+    def values(self) -> list[float]:
+        """All numbers."""
+        return [value for one in self.tried for value in one.values]
+
+    @property
+    def name(self) -> str:
+        """What a sentence calls it."""
+        method = LABELS.get(self.method, "Nystrom")
+        return f"{LABELS[self.network]} by {method} from {LABELS[self.source]} ({self.published})"
+
+
 def poster_table(folders: Iterable[Path]) -> str:
-    """A Markdown table: the poster's number, ours after the last and the best step, and the range over what was tried.
+    """A Markdown table: the poster's number, ours, and what is near it; below, the cells that nothing is near to.
 
     Of every experiment the largest preset that was run with House counts; in place of its crops, finished parts of the
     whole picture, also where their experiment is not complete.
     """
+    head = (
+        "fed with", "method", "network", "poster, 256x256", "size", "stated settings, last / best step",
+        "PyTorch's weights, last / best step", "range over all that was tried", "stated settings within 0.5 dB",
+        "some setting within 0.5 dB",
+    )  # fmt: skip
+    found = cells(folders)
+    rows = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *map(_row, found))]
+    return "\n".join(rows) + "\n\n" + _unexplained(found)
+
+
+def _row(cell: Cell) -> tuple[str, ...]:
+    stated, pytorch = cell.stated, cell.pytorch
+    first = stated or pytorch
+    named = f" ({stated.label})" if stated is not None and cell.method == "nystrom" else ""
+    apart = (
+        f" ({pytorch.size}x{pytorch.size})" if pytorch is not None and pytorch.size != (first or pytorch).size else ""
+    )
+    return (
+        LABELS[cell.source],
+        LABELS.get(cell.method, "Nystrom"),
+        LABELS[cell.network],
+        str(cell.published),
+        "" if first is None else f"{first.size}x{first.size}",
+        "" if stated is None else f"{stated}{named}",
+        "" if pytorch is None else f"{pytorch}{apart}",
+        f"{min(cell.values):.1f} to {max(cell.values):.1f}" if cell.values else "not run",
+        "" if stated is None else ("yes" if stated.near(cell.published) else "no"),
+        "; ".join(cell.hits) or ("none" if cell.values else ""),
+    )
+
+
+def _unexplained(found: Sequence[Cell]) -> str:
+    """The cells to whose number nothing is near, as a paragraph."""
+    missed = [cell for cell in found if cell.values and not cell.hits]
+    if not missed:
+        return f"Every cell that was run is met within {NEAR} dB under some setting."
+    between = [cell.name for cell in missed if any(one.passes(cell.published) for one in cell.tried)]
+    never = [cell.name for cell in missed if cell.name not in between]
+    sentences = []
+    if never:
+        sentences.append(f"No setting that was tried explains {', '.join(never)}.")
+    if between:
+        sentences.append(
+            f"Met by no last or best step, but passed on the way by a run that goes beyond (the poster's steps are not "
+            f"printed): {', '.join(between)}."
+        )
+    return " ".join(sentences)
+
+
+def cells(folders: Iterable[Path]) -> list[Cell]:
+    """The fourteen cells."""
     known = list(folders)
     whole = _whole(known)
-    trained, exact, tried = (_largest(known, name) for name in ("table", "exact", "settings"))
-    rows = [
-        "| fed with | method | network | poster, 256x256 | ours, last step | ours, best step | range over all that "
-        "was tried | "
-        "within 0.5 dB | size, experiment |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    crops = [part for name in ("table", "exact") for part in _house(_largest(known, name))]
+    settings = _house(_largest(known, "settings"))
+    found = []
     for (source, method, network), published in POSTER_PSNR.items():
-        last, top, values, where = _cell(source, method, network, trained, exact, tried)
-        runs = _runs(whole, source, method, network)
-        if runs:
-            ends = [float(run["psnr"][-1]) for run in runs if run.kind == "training"]
-            tops = [float(np.max(run["psnr"])) for run in runs]
-            last, top = ends[0] if ends else None, tops[0] if ends else max(tops)
-            values, where = [*values, *ends, *tops], f"{WHOLE}x{WHOLE}"
-        cells = ["" if value is None else f"{value:.1f}" for value in (last, top)]
-        spread = f"{min(values):.1f} to {max(values):.1f}" if values else "not run"
-        near = [value for value in values if abs(value - published) <= NEAR]
-        inside = bool(values) and min(values) - NEAR <= published <= max(values) + NEAR
-        said = "yes" if near else ("inside the range" if inside else ("no" if values else ""))
-        rows.append(
-            f"| {LABELS[source]} | {LABELS.get(method, 'Nystrom')} | {LABELS[network]} | {published} | {cells[0]} | "
-            f"{cells[1]} | {spread} | {said} | {where} |"
-        )
-    return "\n".join(rows)
+
+        def own(parts: Iterable[Measured], kind: str, source: str = source, network: str = network) -> list[Measured]:
+            return [
+                part
+                for part in parts
+                if part.kind == kind
+                and setting(part, "architecture").startswith(network)
+                and setting(part, "input") == source
+            ]
+
+        others: list[Tried]
+        if method == "nystrom":
+            tried = _shares(own((*whole, *crops), "low_rank"))
+            first = [one for one in tried if one.size == tried[0].size]
+            stated = min(first, key=lambda one: abs(float(one.label.split("%")[0]) / 100 - NYSTROM_SHARE), default=None)
+            found.append(Cell(source, method, network, published, stated, None, tuple(o for o in tried if o != stated)))
+            continue
+        he, pytorch, others = [], [], []
+        for parts in (whole, crops):
+            trained = [part for part in own(parts, "training") if setting(part, "optimizer") == method]
+            he += _tried("stated settings", [p for p in trained if "weight_std" not in setting(p, "architecture")])
+            pytorch += _tried("PyTorch's weights", [p for p in trained if "weight_std" in setting(p, "architecture")])
+            if method == "gd":
+                others += _tried("exact limit", own(parts, "theory"), last=False)
+        for part in own(settings, "training"):
+            if setting(part, "optimizer") == method:
+                others += _tried(part.name.partition(": ")[2], [part])
+        others += he[1:] + pytorch[1:]
+        found.append(Cell(source, method, network, published, *_first(he, pytorch), tuple(others)))
+    return found
+
+
+def _first(he: list[Tried], pytorch: list[Tried]) -> tuple[Tried | None, Tried | None]:
+    return (he[0] if he else None), (pytorch[0] if pytorch else None)
+
+
+def _tried(label: str, runs: Sequence[Measured], last: bool = True) -> list[Tried]:
+    """One entry, of the runs that did not diverge; none where there are none."""
+    kept = [run for run in runs if np.isfinite(best(run))]
+    if not kept:
+        return []
+    ends = float(np.mean([run["psnr"][-1] for run in kept])) if last else None
+    tops = float(np.mean([best(run) for run in kept]))
+    rising = sum(not passed(run) for run in kept)
+    least = min(float(np.min(run["psnr"])) for run in kept)
+    return [Tried(label, setting(kept[0], "size"), ends, tops, least, rising, len(kept))]
+
+
+def _shares(runs: Sequence[Measured]) -> list[Tried]:
+    """Nystrom's runs by share of the columns, means over the draws; those of the largest picture first."""
+    groups: dict[tuple[int, int], list[Measured]] = {}
+    for run in runs:
+        groups.setdefault((setting(run, "size"), setting(run, "rank")), []).append(run)
+    ordered = sorted(groups.items(), key=lambda item: (-item[0][0], item[0][1]))
+    return [
+        one
+        for (size, rank), found in ordered
+        for one in _tried(f"{rank / size**2:.1%} of the columns", found, last=False)
+    ]
 
 
 def simple_filters(folders: Iterable[Path]) -> str:
@@ -73,17 +231,9 @@ def _whole(folders: list[Path]) -> list[Measured]:
     return [part for part in parts if setting(part, "name") == "House" and setting(part, "size") == WHOLE]
 
 
-def _runs(whole: list[Measured], source: str, method: str, network: str) -> list[Measured]:
-    """Those of one cell, He's initial weights first."""
-    kind, optimizer = ("low_rank", None) if method == "nystrom" else ("training", method)
-    runs = [
-        part
-        for part in whole
-        if part.kind == kind
-        and setting(part, "architecture").startswith(network)
-        and (setting(part, "input"), setting(part, "optimizer")) == (source, optimizer)
-    ]
-    return sorted(runs, key=lambda run: "weight_std" in setting(run, "architecture"))
+def _house(results: Results | None) -> list[Measured]:
+    """The parts of an experiment that were made with House."""
+    return [] if results is None else [part for part in results.parts if setting(part, "name") == "House"]
 
 
 def tried_table(folders: Iterable[Path]) -> str:
@@ -107,39 +257,3 @@ def _largest(folders: list[Path], name: str) -> Results | None:
     found = [load(name, folder) for folder in folders if (folder / f"{name}.json").exists()]
     house = [results for results in found if any(setting(part, "name") == "House" for part in results.parts)]
     return max(house, key=lambda results: PRESETS.index(results.preset), default=None)
-
-
-def _cell(
-    source: str, method: str, network: str, trained: Results | None, exact: Results | None, tried: Results | None
-) -> tuple[float | None, float | None, list[float], str]:
-    """Last step, best step, everything that was tried, and where it comes from."""
-    if method == "nystrom":
-        if exact is None:
-            return None, None, [], ""
-        architecture = next(a for a in exact.config["architectures"] if a.startswith(network))
-        runs = exact.select("low_rank", architecture=architecture, input=source)
-        values = [float(run["psnr"].max()) for run in runs]
-        top = float(np.max(values)) if values else None
-        return None, top, values, _where(exact) if values else ""
-    values = []
-    if exact is not None and method == "gd":
-        architecture = next(a for a in exact.config["architectures"] if a.startswith(network))
-        values.append(best(path(exact, architecture, source))[0])
-    if tried is not None and network == "autoencoder":
-        for part in tried.select(optimizer=method, input=source):
-            values += [float(part["psnr"][-1]), float(part["psnr"].max())]
-    found = None
-    if trained is not None:
-        known = [a for a in trained.config["architectures"] if a.startswith(network)]
-        found = table_experiment.cell(trained, known[0], source, method) if known else None
-        for run in trained.select("training", optimizer=method, input=source, name="House"):
-            if setting(run, "architecture").startswith(network):
-                values += [float(run["psnr"][-1]), float(run["psnr"].max())]
-    finite = [value for value in values if np.isfinite(value)]
-    last, top = found or (None, None)
-    return last, top, finite, _where(trained) if found and trained is not None else ""
-
-
-def _where(results: Results) -> str:
-    size = next(setting(part, "size") for part in results.parts if setting(part, "size") is not None)
-    return f"{size}x{size}, {results.experiment}, {results.preset}"

@@ -59,8 +59,10 @@ def summarise(results: Results) -> list[Verdict]:
                 "holds"
                 if overlap["image"] > max(0.5, overlap["noise"] + 0.1) and share["image"] > share["noise"]
                 else "contradicted",
-                "Holds where they share more than half, and more than those from iid noise do by 0.1; one noise draw "
-                f"at {results.config['picture']['size']} pixels a side.",
+                "Holds where they share more than half, and more than those from iid noise do by 0.1, and hold more of "
+                f"the picture. One noise draw, {results.config['picture']['name']} at "
+                f"{results.config['picture']['size']} pixels a side; other draws, sizes or numbers of vectors would "
+                "change it.",
             )
         )
     return verdicts

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ntk_nonlocal.networks import digest
-from ntk_nonlocal.reproduce import poster_table, simple_filters
+from ntk_nonlocal.reproduce import catalogue, load, poster_table, simple_filters
 from ntk_nonlocal.reproduce.published import POSTER_PSNR
 from ntk_nonlocal.results import write_arrays, write_json
 
@@ -25,13 +26,14 @@ def part(folder: Path, name: str, kind: str, settings: dict[str, object], **arra
 
 
 def rows(table: str) -> dict[tuple[str, ...], list[str]]:
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    lines = table.partition("\n\n")[0].splitlines()[2:]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return {tuple(row[:3]): row[3:] for row in cells}
 
 
 def test_without_results_every_cell_says_so() -> None:
     found = rows(poster_table([]))
-    assert len(found) == len(POSTER_PSNR) and all(row[3] == "not run" for row in found.values())
+    assert len(found) == len(POSTER_PSNR) and all(row[4] == "not run" for row in found.values())
 
 
 def test_finished_parts_of_the_whole_picture_take_the_place_of_crops(tmp_path: Path) -> None:
@@ -42,14 +44,39 @@ def test_finished_parts_of_the_whole_picture_take_the_place_of_crops(tmp_path: P
     ):
         part(tmp_path, name, "training", training | {"architecture": architecture}, psnr=psnr)
     limit = {"picture": HOUSE, "architecture": "vanilla_cnn:kernel_size=11", "input": "image"}
-    for name, psnr in (("c", [20, 28.5]), ("d", [20, 26.0])):
-        part(tmp_path, name, "low_rank", {"limit": limit, "rank": 9}, psnr=psnr)
+    for name, rank, psnr in (("c", 3277, [20, 28.0, 26]), ("d", 3277, [20, 26.0, 25]), ("e", 328, [20, 28.6, 28])):
+        part(tmp_path, name, "low_rank", {"limit": limit, "rank": rank}, psnr=psnr)
     small = training | {"picture": HOUSE | {"size": 64}, "architecture": "autoencoder:levels=3"}
-    part(tmp_path, "e", "training", small, psnr=[10, 20.0])
+    part(tmp_path, "f", "training", small, psnr=[10, 20.0])
     found = rows(poster_table([tmp_path]))
-    assert found["iid noise", "gradient descent", "U-Net"] == ["18.6", "18.4", "20.0", "18.4 to 29.0", "yes", "256x256"]
-    assert found["noisy image", "Nystrom", "vanilla CNN"] == ["28.9", "", "28.5", "26.0 to 28.5", "yes", "256x256"]
-    assert found["iid noise", "gradient descent", "autoencoder"][3] == "not run"
+    assert found["iid noise", "gradient descent", "U-Net"] == [
+        "18.6", "256x256", "18.4 / 20.0", "25.0 / 29.0", "18.4 to 29.0", "yes", "stated settings, 256x256"
+    ]  # fmt: skip
+    assert found["noisy image", "Nystrom", "vanilla CNN"] == [
+        "28.9", "256x256", "27.0 (5.0% of the columns)", "", "27.0 to 28.6", "no", "0.5% of the columns, 256x256"
+    ]  # fmt: skip
+    assert found["iid noise", "gradient descent", "autoencoder"][4] == "not run"
+
+
+def test_a_hit_by_another_setting_is_not_one_of_the_stated_ones_and_a_rising_run_says_so(tmp_path: Path) -> None:
+    training = {"picture": HOUSE, "input": "image", "optimizer": "adam", "architecture": "vanilla_cnn:kernel_size=11"}
+    part(tmp_path, "a", "training", training, psnr=np.linspace(10, 25, 21))
+    scaled = training | {"architecture": "vanilla_cnn:kernel_size=11,weight_std=pytorch"}
+    part(tmp_path, "b", "training", scaled, psnr=[10, 28.0, 20])
+    row = rows(poster_table([tmp_path]))["noisy image", "Adam", "vanilla CNN"]
+    assert row[2:4] == ["25.0 / 25.0, rising", "20.0 / 28.0"]
+    assert row[5:] == ["no", "PyTorch's weights, 256x256"]
+
+
+def test_cells_that_nothing_explains_are_named_apart_from_those_that_a_run_passes(tmp_path: Path) -> None:
+    training = {"picture": HOUSE, "input": "image", "optimizer": "adam"}
+    part(tmp_path, "a", "training", training | {"architecture": "vanilla_cnn"}, psnr=[10, 20, 15.0])
+    part(tmp_path, "b", "training", training | {"architecture": "unet"}, psnr=[10, 32, 31.0])
+    part(tmp_path, "c", "training", training | {"architecture": "autoencoder"}, psnr=[10, 31.0, 20])
+    said = poster_table([tmp_path]).partition("\n\n")[2]
+    never, _, between = said.partition("printed)")
+    assert "explains vanilla CNN by Adam from noisy image (28.3)." in never
+    assert "U-Net by Adam" in between and "autoencoder" not in said
 
 
 def test_simple_filters_are_those_of_the_whole_picture(tmp_path: Path) -> None:
@@ -69,6 +96,14 @@ def test_a_damaged_part_is_left_out_with_a_warning(tmp_path: Path) -> None:
         assert "not run" in simple_filters([tmp_path])
 
 
+def test_the_page_gives_the_steps_at_which_the_published_order_holds() -> None:
+    exact = catalogue.experiment("exact").summarise(load("exact", _RESULTS / "reproduce-full"))
+    (order,) = (verdict.ours for verdict in exact if verdict.statement.startswith("the order of the networks"))
+    (steps,) = re.findall(r"published order holds at (steps \d+ to \d+) ", order)
+    page = (_RESULTS.parents[1] / "docs" / "poster.md").read_text(encoding="utf-8")
+    assert steps in page
+
+
 def test_the_stored_table_has_a_number_for_every_cell() -> None:
     found = rows(poster_table(sorted(_RESULTS.glob("reproduce-*"))))
-    assert all(row[3] != "not run" for row in found.values())
+    assert all(row[4] != "not run" for row in found.values())
