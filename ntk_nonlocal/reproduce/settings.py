@@ -162,18 +162,18 @@ def _tried(results: Results) -> str:
 def draw(results: Results, folder: Path) -> list[str]:
     """A dot for the last step, a tick for the best one, for every variant."""
     tables = {optimizer: table(results, optimizer) for optimizer in ("gd", "adam")}
-    with figure(folder, "settings", (8.6, 4.2), 1, 2) as (_, axes):
+    with figure(folder, "settings", (8.6, 4.4), 1, 2) as (drawn, axes):
         for axis, (optimizer, found), colour in zip(axes[0], tables.items(), (BLUE, RED), strict=True):
             places = np.arange(len(found))[::-1]
             last, best = (np.array([row[column] for row in found.values()]) for column in (0, 1))
             axis.plot(last, places, "o", color=colour, label="last step")
             axis.plot(best, places, "|", ms=10, color=colour, label="best step")
-            axis.axvline(last[0], color=colour, lw=0.8, ls=":")
+            axis.axvline(last[0], color=colour, lw=0.8, ls=":", label="last step, as elsewhere")
             labels = [
                 name + (" (diverged)" if np.isnan(value) else "") for name, value in zip(found, last, strict=True)
             ]
             axis.set_yticks(places, labels)
             axis.set_xlabel("PSNR [dB]")
             axis.set_title(LABELS[optimizer])
-            axis.legend(loc="best")
+        drawn.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return ["settings"]
