@@ -59,6 +59,7 @@ class Config:
     steps: int
     at: tuple[int, ...]
     seeds: int
+    more_noise: int
     max_products: int
     probes: int
     learning_rate: float = 1e-3
@@ -74,11 +75,11 @@ def configure(preset: Preset, pictures: Pictures) -> Config:
         smooth, texture, small = (
             pictures.picture("smooth", 32), pictures.picture("texture", 32), pictures.picture("smooth", 24)
         )  # fmt: skip
-        theories = ("layer", "clock", "columns", "exact")
+        theories = ("all", "layer", "clock", "columns", "exact")
         likened = (pictures.picture("smooth", 64), pictures.picture("texture", 64))
         return Config(
             smooth, texture, (), likened, small, network, both, ("noise",), (16, 32, 64), theories, 120, 32, 300,
-            (100, 300), 2, 500, 48,
+            (100, 300), 2, 0, 500, 48,
         )  # fmt: skip
     smooth, texture, small = (
         pictures.picture("smooth", 64), pictures.picture("texture", 64), pictures.picture("smooth", 32)
@@ -88,7 +89,7 @@ def configure(preset: Preset, pictures: Pictures) -> Config:
     beside = pictures.beside(64)
     return Config(
         smooth, texture, beside, (smooth, texture, *beside), small, network, both, both, widths, THEORIES, 400, width,
-        steps, at, 5, 1200, 128,
+        steps, at, 5, 2, 800, 128,
     )  # fmt: skip
 
 
@@ -106,6 +107,11 @@ def parts(config: Config) -> list[Part]:
                 label = f"{picture.name} from {LABELS[source]}, seed {seed}"
                 settings = Split(run, config.at, 3 * config.steps, config.max_products)
                 found.append(Part(f"who does the work, {label}", split, settings))
+                if source == "noise" and seed == 0:
+                    for noise in range(1, 1 + config.more_noise):
+                        noisier = replace(run, picture=replace(picture, noise_seed=noise))
+                        again = replace(settings, training=noisier)
+                        found.append(Part(f"who does the work, {label}, noise draw {noise}", split, again))
                 if source == "noise":
                     other = config.likened[1 if larger.name == config.smooth.name else 0]
                     alike = Likeness(replace(run, picture=larger), other, config.at, config.probes)

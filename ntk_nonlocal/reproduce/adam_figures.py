@@ -18,6 +18,7 @@ from .measures.frozen import RULES
 NAMES = {"sign": "sign descent", "rmsprop": "RMSprop", "adam": "Adam"}
 THEORY_LABELS = {
     "null": ("gradient descent, same residual", BLACK, "-"),
+    "all": ("one clock for all weights, with the momentum", GREEN, "-"),
     "gaussian": ("a clock per layer, Gaussian constants", SKY, "--"),
     "layer": ("a clock per layer, measured constants", BLUE, "-"),
     "offset": ("... per filter offset", GREEN, "--"),
