@@ -1,8 +1,8 @@
 """Frozen features: what adaptive optimizers do to a network that is linear in its parameters, beside theories of it.
 
-Two null models, another clock for all weights: gradient flow of the same frozen Jacobian at the moment when its residual
-is as large; and the optimizer itself, momentum included, with ONE second moment for all weights ("all"), which without
-momentum is gradient descent along that flow and with it a heavy ball that may leave it.
+Two null models, another clock for all weights: gradient flow of the same frozen Jacobian at the moment when its
+residual is as large; and the optimizer itself, momentum included, with ONE second moment for all weights ("all"),
+which without momentum is gradient descent along that flow and with it a heavy ball that may leave it.
 The theory: one clock for every layer. With g_p = J_p . e the gradient of parameter p and an update u_p = phi(history of
 g_p), sum_p J_p u_p over the parameters of a layer is c K_l m, m the running mean of the residuals, if the J_p are many
 and Gaussian (Stein's lemma); c from the layer's mean square of gradients. That is the optimizer itself with ONE second
@@ -224,10 +224,13 @@ class Frozen:
 class FrozenDescent:
     """Three optimizers on the frozen features of one network, and what theories say of them.
 
-    ``learning_rates``, of sign descent, RMSprop and Adam, are those at 64 channels; they fall like width^(-3/2). An update
-    by signs moves the output by rate * sqrt(N_l) K_l e / sqrt(e^T K_l e), and in the standard parametrisation a hidden
-    layer has N_l ~ width^2 weights and a kernel K_l ~ width, so that this has a limit (where the layers between move
-    alone: the first and the last have ~ width weights). The constants come from a network drawn with ``other_seed``.
+    ``learning_rates``, of sign descent, RMSprop and Adam, are those at 64 channels; they fall like width^(-3/2). An
+    update by signs moves the output by rate * sqrt(N_l) K_l e / sqrt(e^T K_l e), and in the standard parametrisation a
+    hidden layer has N_l ~ width^2 weights and a kernel K_l ~ width, so that this has a limit (in which hidden layers
+    move alone: the first and the last have ~ width weights). Constants come from a network drawn with ``other_seed``.
+
+    RMSprop's rate is a quarter and Adam's half of what practitioners take (3e-4, 1e-3): with those the residual
+    exceeded that of the start in the first steps.
     """
 
     picture: Picture
@@ -250,11 +253,11 @@ def frozen_descent(settings: FrozenDescent, workspace: Workspace) -> Arrays:
 
     Returns:
       "steps" (s,); for every optimizer, as OPTIMIZER.NAME: "null" (s,), its distance from the gradient flow of the same
-      residual, NaN where the residual exceeds that of the start, which no flow does; "nearest" (s,), from the nearest point of that flow; "redrawn" (s,), between the flow of the same
-      residual and that of another network's Jacobian, what other weights do to gradient descent; for every theory its
-      distance at the same step, and as THEORY_path that of its nearest point; "residual" (s,), |z - y| / |z(0) - y|;
-      "psnr" (s,) and, of the null, "null_psnr" (s,); "best_psnr" over the run and "null_best" over the flow down to
-      the run's residual.
+      residual, NaN where its residual exceeds the start's, which no flow's does; "nearest" (s,), from the nearest point
+      of that flow; "redrawn" (s,), between the flow of the same residual and that of another network's Jacobian, what
+      other weights do to gradient descent; for every theory its distance at the same step, and as THEORY_path that of
+      its nearest point; "residual" (s,), |z - y| / |z(0) - y|; "psnr" (s,) and, of the null, "null_psnr" (s,);
+      "best_psnr" over the run and "null_best" over the flow down to the run's residual;
       "flow_error", the flow's estimated relative error as far as it was needed.
     """
     picture, pictures = settings.picture, workspace.pictures
@@ -332,8 +335,8 @@ def _flow(frozen: Frozen, start: Array | None = None) -> tuple[FloatArray, Float
 
 
 def _same_residual(flow: FloatArray, residuals: FloatArray, wanted: FloatArray) -> FloatArray:
-    """Points of the flow, whose residual falls, at which it is as asked, linear between the grid's; of NaN where the flow
-    has none so large, or none so small."""
+    """Points of the flow, whose residual falls, at which it is as asked, linear between the grid's; of NaN where the
+    flow has none so large, or none so small."""
     falling = residuals[::-1]
     place = np.interp(wanted, falling, np.arange(len(falling))[::-1])
     low = np.clip(np.floor(place).astype(int), 0, len(flow) - 2)
