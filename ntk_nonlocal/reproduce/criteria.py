@@ -201,8 +201,8 @@ CRITERIA: tuple[Criterion, ...] = (
         f"The centred alignment of Adam's kernel with the exact kernel fed the noisy picture is at least {BECOMES:g} "
         "times that of a fresh network of the same width fed that picture (changed after a review on 2026-11-29: it "
         f"was to be {BECOMES:g} by itself, which a narrow network does not reach even with its own limit) and above "
-        "those fed noise, the flipped picture and another picture (differences seed by seed, intervals above 0); in part "
-        "where only the latter; contradicted where one of them lies above it.",
+        "those fed noise, the flipped picture and another picture (differences seed by seed, intervals above 0); in "
+        "part where only the latter; contradicted where one of them lies above it.",
     ),
     Criterion(
         0,
@@ -223,7 +223,8 @@ CRITERIA: tuple[Criterion, ...] = (
         "The same with the kernel's scale and the weights' distance is a control: differences of the correlations, "
         "drawn anew together. That of the closed form is undecided where the initial kernel's is still rising at its "
         "last time, 10^6 / lambda_max, in every draw (both since a review on 2026-11-29; the second takes back a "
-        "verdict). (The rate is the best in the mean over the draws. In a first run it was the best on another draw; there momentum's led to dead networks.)",
+        "verdict). (The rate is the best in the mean over the draws. In a first run it was the best on another draw; "
+        "there momentum's led to dead networks.)",
     ),
     Criterion(
         0,
