@@ -18,7 +18,7 @@ _KINDS = (*MARKERS, "<", ">")
 NAMES = {"sign": "sign descent", "rmsprop": "RMSprop", "adam": "Adam"}
 THEORY_LABELS = {
     "null": ("gradient flow, same residual", BLACK, "-"),
-    "all": ("one clock for all weights, with its momentum", GREEN, "-"),
+    "all": ("one clock for all weights, same momentum", GREEN, "-"),
     "gaussian": ("clock per layer: Gaussian constants", SKY, "--"),
     "layer": ("clock per layer: constants of the first step", BLUE, "-"),
     "offset": ("clock per filter offset: constants of the first step", SKY, "-."),
@@ -28,7 +28,7 @@ THEORY_LABELS = {
     "redrawn": ("gradient flow with other weights, same residual", GREY, ":"),
 }
 FED_LABELS = {
-    "noise": ("its own noise", GREY),
+    "noise": ("the iid noise", GREY),
     "noisy": ("the noisy picture", RED),
     "clean": ("the clean picture", ORANGE),
     "estimate": ("Adam's estimate", PINK),
@@ -142,7 +142,8 @@ def _draw_split(results: Results, folder: Path) -> None:
             axis.set_xlabel("best PSNR [dB]")
         axes[0, 0].set_yticks(range(len(names)), [_spelt(name) for name in names])
         axes[0, 0].invert_yaxis()
-        legend_once(drawn, axes[0], 3)
+        axes[0, 0].plot([], [], "o", color=GREY, mfc="white", label="hollow: best at the last step or time", ls="none")
+        legend_once(drawn, axes[0], 2)
 
 
 def _spelt(name: str) -> str:
@@ -167,9 +168,8 @@ def _draw_likeness(results: Results, folder: Path) -> None:
             found = alignments(results, picture)
             for index, (key, (label, colour)) in enumerate(FED_LABELS.items()):
                 _dots(axis, found[:, :, FED.index(key)], (index - 2.5) * 0.12, colour, MARKERS[index], label)
-            axis.set_xticks(
-                range(len(names)), [name.replace("gradient descent", "gd").replace(" ", "\n") for name in names]
-            )
+            short = [name.replace("gradient descent", "gd").replace("fed the", "fresh, fed") for name in names]
+            axis.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in short])
             axis.set_title(f"{picture} ({role})")
             axis.grid(axis="x", visible=False)
         axes[0, 0].set_ylabel("centred alignment with the exact kernel")
@@ -179,8 +179,7 @@ def _draw_likeness(results: Results, folder: Path) -> None:
 
 
 def _dots(axis: Any, values: np.ndarray[Any, Any], shift: float, colour: str, marker: str, label: str) -> None:
-    """Repetitions (r, n) one by one, joined from the least to the largest, and their mean."""
+    """Repetitions (r, n) one by one, joined from the least to the largest; a mean would hide one that is degenerate."""
     places = np.arange(values.shape[1]) + shift
     axis.vlines(places, values.min(axis=0), values.max(axis=0), color=colour, lw=0.9)
-    axis.plot(places, values.mean(axis=0), marker, color=colour, ms=5, label=label)
-    axis.plot(np.tile(places, len(values)), values.reshape(-1), ".", color=colour, ms=4)
+    axis.plot(np.tile(places, len(values)), values.reshape(-1), marker, color=colour, ms=4, label=label)
