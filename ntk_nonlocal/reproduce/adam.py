@@ -67,7 +67,7 @@ class Config:
 
 def configure(preset: Preset, pictures: Pictures) -> Config:
     """Frozen features from both inputs. Quick: 24x24, 32x32 and (alignment) 64x64, widths to 64, 300 steps at 32
-    channels from noise, 2 seeds. Full: 32x32 and 64x64, also Lena and the bundled picture, widths to 128, both inputs,
+    channels from noise, 3 seeds. Full: 32x32 and 64x64, also Lena and the bundled picture, widths to 128, both inputs,
     1000 steps at 64 channels, 5 seeds on one noise draw, and one seed on 2 more. Paper: to 512 channels, 3000 steps at
     128."""
     network = "autoencoder:levels=2"
@@ -80,7 +80,7 @@ def configure(preset: Preset, pictures: Pictures) -> Config:
         likened = (pictures.picture("smooth", 64), pictures.picture("texture", 64))
         return Config(
             smooth, texture, (), likened, small, network, both, ("noise",), (16, 32, 64), theories, 120, 32, 300,
-            (100, 300), 2, 0, 500, 48,
+            (100, 300), 3, 0, 500, 48,
         )  # fmt: skip
     smooth, texture, small = (
         pictures.picture("smooth", 64), pictures.picture("texture", 64), pictures.picture("smooth", 32)

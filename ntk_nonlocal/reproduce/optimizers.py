@@ -294,7 +294,8 @@ def rank_margin(first: Any, second: Any, y: Any, seed: int = 0, resamples: int =
         return np.divide(found, length, out=np.zeros_like(found), where=length > 0)
 
     value, *drawn = ((ranks(first) - ranks(second)) * ranks(y)).sum(axis=1)
-    return Interval(float(value), *np.quantile(drawn, (0.025, 0.975)).tolist(), float(np.std(drawn, ddof=1)))
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return Interval(float(value), float(low), float(high), float(np.std(drawn, ddof=1)))
 
 
 def _helpful(results: Results, picture: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]) -> Verdict:

@@ -157,12 +157,12 @@ def _grouped(values: Params, groups: str) -> Params:
     if groups == "all":
         leaves = jax.tree.leaves(values)
         whole = sum(jnp.sum(leaf) for leaf in leaves) / sum(leaf.size for leaf in leaves)
-        return jax.tree.map(lambda leaf: jnp.reshape(whole, (1,) * leaf.ndim), values)
+        return jax.tree.map(lambda leaf: jnp.reshape(whole, (1,) * leaf.ndim), values)  # type: ignore[no-any-return]
 
     def own(leaf: Array) -> Array:
         return jnp.mean(leaf, axis=(2, 3) if groups == "offset" and leaf.ndim == 4 else None, keepdims=True)
 
-    return jax.tree.map(own, values)
+    return jax.tree.map(own, values)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
