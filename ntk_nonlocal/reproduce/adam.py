@@ -231,8 +231,9 @@ def nearer(*nulls: Interval) -> Interval:
 
 
 def shown(values: np.ndarray[Any, Any]) -> str:
-    """The mean with its interval and, where it stands for two, the values themselves."""
-    return f"{mean(values)}" + (f" (seeds {values[0]:.2f}, {values[1]:.2f})" if len(values) == 2 else "")
+    """The mean with its interval and, where they are few, the values themselves."""
+    few = 1 < len(values) <= 3
+    return f"{mean(values)}" + (f" (seeds {', '.join(f'{value:.2f}' for value in values)})" if few else "")
 
 
 def _clock(null: Interval, gain: Interval) -> Outcome:

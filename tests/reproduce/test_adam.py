@@ -317,3 +317,8 @@ def test_full_has_one_noise_draw_and_one_seed_on_two_more():
         for one in adam.parts(adam.configure("quick", Pictures()))
         if one.kind == "split"
     )
+
+
+def test_a_few_values_are_shown_one_by_one():
+    assert adam.shown(np.array([0.1, 0.2, 0.3])).endswith("] (seeds 0.10, 0.20, 0.30)")
+    assert "seeds" not in adam.shown(np.arange(5.0)) + adam.shown(np.array([1.0]))
