@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -142,87 +143,112 @@ def summarise(results: Results) -> list[Verdict]:
     return verdicts
 
 
+@dataclass(frozen=True)
+class _Distances:
+    """What is said of one optimizer from one input: distances by kind and width, at the widest, and extrapolated."""
+
+    head: str
+    wide: int
+    tried: str
+    found: dict[str, dict[int, np.ndarray[Any, Any]]]
+    gains: dict[int, Interval]
+
+    def shown(self, key: str) -> str:
+        return shown(self.found[key][self.wide])
+
+    def at(self, key: str) -> Interval:
+        return mean(self.found[key][self.wide])
+
+    def limit(self, key: str) -> Interval:
+        return plateau(self.found[key])
+
+
 def _frozen_verdicts(results: Results, source: str, optimizer: str) -> list[Verdict]:
     config = results.config
-    wide, name = max(config["widths"]), NAMES[optimizer]
-    kinds = ("null", "nearest", "redrawn", *config["theories"])
-    found = {key: distances(results, source, f"{optimizer}.{key}") for key in kinds}
-    found |= {f"{key}_path": distances(results, source, f"{optimizer}.{key}_path") for key in ("all", "layer")}
-    limits = {key: plateau(values) for key, values in found.items()}
-    at = {key: mean(values[wide]) for key, values in found.items()}
-    null = nearer(at["null"], at["all"])
-    gains_ = {width: mean(values) for width, values in _gains_by_width(results, source, optimizer).items()}
-    left_out, compared = unreachable(results, source, optimizer)
-    tried = (
+    kinds = ("null", "nearest", "redrawn", *config["theories"], "all_path", "layer_path")
+    read = _Distances(
+        f"frozen features, from {LABELS[source]}: {NAMES[optimizer]}",
+        max(config["widths"]),
         f"{config['small']['size']}x{config['small']['size']} of {config['small']['name']}, from {LABELS[source]}, "
-        f"{min(config['widths'])} to {wide} channels, {_repeated(config)}, {config['frozen_steps']} steps; "
-        "wider networks, more seeds and more steps would change it"
+        f"{min(config['widths'])} to {max(config['widths'])} channels, {_repeated(config)}, {config['frozen_steps']} "
+        "steps; wider networks, more seeds and more steps would change it",
+        {key: distances(results, source, f"{optimizer}.{key}") for key in kinds},
+        {width: mean(values) for width, values in _gains_by_width(results, source, optimizer).items()},
     )
+    flow = _flow_verdict(results, source, optimizer, read)
+    heavy_ball = [_momentum_verdict(read)] if RULES[optimizer][0] > 0 else []
+    return [flow, *heavy_ball, *_theory_verdicts(read, config["theories"])]
+
+
+def _flow_verdict(results: Results, source: str, optimizer: str, read: _Distances) -> Verdict:
+    left_out, compared = unreachable(results, source, optimizer)
     ends = ", ".join(
         f"{_last(results, source, f'{optimizer}.{key}'):.2f} ({label})"
         for key, label in (("null", "gradient flow"), ("all", "one clock"), ("layer", "a clock per layer"))
     )
+    return Verdict(
+        0,
+        f"{read.head} is gradient descent with another clock",
+        "",
+        f"distance from gradient flow at the same residual {read.shown('null')} at {read.wide} channels, "
+        f"{_told(read.limit('null'))}, {read.limit('nearest')} from the nearest point; best PSNR "
+        f"{read.gains[read.wide]} dB above the flow's",
+        _clock(read.at("null"), read.gains[read.wide]),
+        f"Distances are relative to how far the output has moved, mean over nine steps on a logarithmic scale; at "
+        f"the last step {ends}. Of {compared} comparisons at the same residual {left_out} are left out, where the "
+        "residual exceeds the start's. Best PSNR above the flow's at other widths [dB]: "
+        + ", ".join(f"{gain} ({width})" for width, gain in read.gains.items() if width != read.wide)
+        + f"; the best was the last in {late_bests(results, source, optimizer)} runs ({read.tried}).",
+    )
+
+
+def _momentum_verdict(read: _Distances) -> Verdict:
+    return Verdict(
+        0,
+        f"{read.head} is gradient descent with its momentum and one clock for all weights",
+        "",
+        f"distance from the nearest point of its path {read.shown('all_path')} at {read.wide} channels, "
+        f"{_told(read.limit('all_path'))}; at the same step {read.shown('all')}",
+        _clock(read.at("all_path"), read.gains[read.wide]),
+        "One second moment for all weights, its constant measured at the first step on another network "
+        f"({read.tried}).",
+    )
+
+
+def _theory_verdicts(read: _Distances, theories: Sequence[str]) -> list[Verdict]:
+    null = nearer(read.at("null"), read.at("all"))
+    both = f"gradient flow's {read.shown('null')}, that of one clock for all weights {read.shown('all')}"
     others = "; ".join(
-        f"{THEORY_LABELS[key][0]}: {limits[key]}" for key in config["theories"] if key not in ("layer", "columns")
+        f"{THEORY_LABELS[key][0]}: {read.limit(key)}" for key in theories if key not in ("layer", "columns")
     )
-    head = f"frozen features, from {LABELS[source]}: {name}"
-    both = (
-        f"gradient flow's {shown(found['null'][wide])}, that of one clock for all weights {shown(found['all'][wide])}"
-    )
-    verdicts = [
-        Verdict(
-            0,
-            f"{head} is gradient descent with another clock",
-            "",
-            f"distance from gradient flow at the same residual {shown(found['null'][wide])} at {wide} channels, "
-            f"{limits['null']} extrapolated, {limits['nearest']} from the nearest point; best PSNR {gains_[wide]} dB "
-            "above the flow's",
-            _clock(at["null"], gains_[wide]),
-            f"Distances are relative to how far the output has moved, mean over nine steps on a logarithmic scale; at "
-            f"the last step {ends}. Of {compared} comparisons at the same residual {left_out} are left out, where the "
-            "residual exceeds the start's. Best PSNR above the flow's at other widths [dB]: "
-            + ", ".join(f"{gain} ({width})" for width, gain in gains_.items() if width != wide)
-            + f"; the best was the last in {late_bests(results, source, optimizer)} runs ({tried}).",
-        )
-    ]
-    if RULES[optimizer][0] > 0:
-        verdicts.append(
-            Verdict(
-                0,
-                f"{head} is gradient descent with its momentum and one clock for all weights",
-                "",
-                f"distance from the nearest point of its path {shown(found['all_path'][wide])} at {wide} channels, "
-                f"{limits['all_path']} extrapolated; at the same step {shown(found['all'][wide])}",
-                _clock(at["all_path"], gains_[wide]),
-                f"One second moment for all weights, its constant measured at the first step on another network "
-                f"({tried}).",
-            )
-        )
+    notes = {
+        "layer": f"Others, extrapolated: {others}. Whatever the clock, from the nearest point of the path: "
+        f"{read.at('layer_path')}, of that of one clock for all weights {read.at('all_path')}, of the flow "
+        f"{read.at('nearest')} at {read.wide} channels",
+        "columns": "Columns are products of a backward and a forward field, as drawn with other weights; they are only "
+        f"assumed to be many. Gradient flows of both networks are {read.limit('redrawn')} apart extrapolated, "
+        f"{read.at('redrawn')} at {read.wide} channels",
+    }
+    statements = {
+        "layer": "is gradient descent with one clock for every layer",
+        "columns": "does to one network what it does to columns of another",
+    }
     return [
-        *verdicts,
         Verdict(
             0,
-            f"{head} is gradient descent with one clock for every layer",
+            f"{read.head} {statement}",
             "",
-            f"distance at the same step {limits['layer']} extrapolated, {shown(found['layer'][wide])} at {wide} "
-            f"channels; {both}",
-            _halved(limits["layer"], null),
-            f"Others, extrapolated: {others}. Whatever the clock, from the nearest point of the path: "
-            f"{at['layer_path']}, of that of one clock for all weights {at['all_path']}, of the flow {at['nearest']} "
-            f"at {wide} channels ({tried}).",
-        ),
-        Verdict(
-            0,
-            f"{head} does to one network what it does to columns of another",
-            "",
-            f"distance at the same step {limits['columns']} extrapolated, {shown(found['columns'][wide])} at {wide} "
-            f"channels; {both}",
-            _halved(limits["columns"], null),
-            f"Columns are products of a backward and a forward field, as drawn with other weights; they are only "
-            f"assumed to be many. Gradient flows of both networks are {limits['redrawn']} apart extrapolated, "
-            f"{at['redrawn']} at {wide} channels ({tried}).",
-        ),
+            f"distance at the same step {_told(read.limit(key))}, {read.shown(key)} at {read.wide} channels; {both}",
+            _halved(read.limit(key), null),
+            f"{notes[key]} ({read.tried}).",
+        )
+        for key, statement in statements.items()
     ]
+
+
+def _told(limit: Interval) -> str:
+    """A plateau, and what is to be thought of a negative one."""
+    return f"{limit} extrapolated" + (" (negative, which no distance is)" if limit.value < 0 else "")
 
 
 def nearer(*nulls: Interval) -> Interval:

@@ -240,6 +240,7 @@ def test_a_theory_holds_below_half_of_the_nearer_null_and_a_negative_distance_de
     assert adam._halved(interval(0.15), null) == "undecided"
     assert adam._halved(interval(-0.2), null) == "undecided"
     assert adam._halved(interval(0.05, spread=0.2), null) == "undecided"
+    assert "which no distance is" in adam._told(interval(-0.2)) and "which" not in adam._told(interval(0.2))
 
 
 def test_what_no_flow_reaches_is_left_out_and_counted():
