@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +14,21 @@ from .experiment import Results, setting
 from .measures.adapted import FED, contributions, observed
 from .measures.frozen import RULES
 
+_KINDS = (*MARKERS, "<", ">")
 NAMES = {"sign": "sign descent", "rmsprop": "RMSprop", "adam": "Adam"}
 THEORY_LABELS = {
-    "null": ("gradient descent, same residual", BLACK, "-"),
-    "gaussian": ("a clock per layer, Gaussian constants", SKY, "--"),
-    "layer": ("a clock per layer, measured constants", BLUE, "-"),
-    "offset": ("... per filter offset", GREEN, "--"),
-    "clock": ("... constants at every step", PINK, "--"),
-    "exact": ("... with the exact kernels", ORANGE, ":"),
+    "null": ("gradient flow, same residual", BLACK, "-"),
+    "all": ("one clock for all weights, same momentum", GREEN, "-"),
+    "gaussian": ("clock per layer: Gaussian constants", SKY, "--"),
+    "layer": ("clock per layer: constants of the first step", BLUE, "-"),
+    "offset": ("clock per filter offset: constants of the first step", SKY, "-."),
+    "clock": ("clock per layer: constants of every step", PINK, "--"),
+    "exact": ("clock per layer: exact kernels", ORANGE, ":"),
     "columns": ("columns of other weights, as they are", RED, "-."),
-    "redrawn": ("gradient descent with other weights", GREY, ":"),
+    "redrawn": ("gradient flow with other weights, same residual", GREY, ":"),
 }
 FED_LABELS = {
-    "noise": ("its own noise", GREY),
+    "noise": ("the iid noise", GREY),
     "noisy": ("the noisy picture", RED),
     "clean": ("the clean picture", ORANGE),
     "estimate": ("Adam's estimate", PINK),
@@ -44,16 +45,23 @@ def looked_at(results: Results) -> list[tuple[str, str]]:
 
 
 def distances(results: Results, source: str, array: str) -> dict[int, np.ndarray[Any, Any]]:
-    """An array OPTIMIZER.NAME, mean over the steps, of all repetitions for every width."""
+    """An array OPTIMIZER.NAME, mean over the steps where there is one, of all repetitions for every width."""
     found: dict[int, list[float]] = {}
     for part in results.select("frozen_descent", input=source):
-        found.setdefault(setting(part, "width"), []).append(float(np.mean(part[array])))
+        found.setdefault(setting(part, "width"), []).append(float(np.nanmean(part[array])))
     return {width: np.array(values) for width, values in sorted(found.items())}
 
 
 def qualities(results: Results, picture: str, source: str, array: str = "best") -> np.ndarray[Any, Any]:
-    """PSNR (repetitions, contributions) on one picture."""
-    return np.stack([part[array] for part in results.select("split", name=picture, input=source)])
+    """PSNR (seeds, contributions) on one picture, with the noise draw that all seeds share."""
+    noise = results.config["smooth"]["noise_seed"]
+    return np.stack([part[array] for part in results.select("split", name=picture, input=source, noise_seed=noise)])
+
+
+def rising(results: Results, picture: str, source: str) -> dict[str, int]:
+    """By contribution, for how many seeds its best PSNR is its last."""
+    counts = qualities(results, picture, source, "rising").astype(int).sum(axis=0)
+    return dict(zip(contributions(results.config["at"]), counts.tolist(), strict=True))
 
 
 def alignments(results: Results, picture: str) -> np.ndarray[Any, Any]:
@@ -84,21 +92,23 @@ def _draw_frozen(results: Results, folder: Path, source: str, name: str) -> None
             for index, key in enumerate(("null", *config["theories"], "redrawn")):
                 label, colour, style = THEORY_LABELS[key]
                 own = results.select("frozen_descent", input=source, width=wide)
-                steps, values = own[0]["steps"], np.stack([part[f"{optimizer}.{key}"] for part in own], axis=1)
-                options = {"ls": style, "marker": MARKERS[index % len(MARKERS)], "label": label, "ms": 4}
-                band(axes[0, column], steps.tolist(), values, colour, **options)
+                values = np.stack([part[f"{optimizer}.{key}"] for part in own], axis=1)
+                there = [i for i, line in enumerate(values) if np.isfinite(line).any()]
+                steps, samples = own[0]["steps"][there].tolist(), [values[i][np.isfinite(values[i])] for i in there]
+                options = {"ls": style, "marker": _KINDS[index % len(_KINDS)], "label": label, "ms": 4}
+                band(axes[0, column], steps, samples, colour, **options)
                 by_width = distances(results, source, f"{optimizer}.{key}")
                 band(axes[1, column], list(by_width), by_width.values(), colour, **options)
             axes[0, column].set_xscale("log")
             axes[0, column].set_title(f"{NAMES[optimizer]}, {wide} channels")
             axes[0, column].set_xlabel("step")
-            axes[1, column].set_title("mean over the steps")
+            axes[1, column].set_title(f"{NAMES[optimizer]}, mean over the steps")
             for row in (0, 1):
                 plain_decades(axes[row, column])
             log_widths(axes[1, column], config["widths"])
         for row in (0, 1):
             axes[row, 0].set_ylabel("relative distance")
-        legend_once(drawn, axes[0], 3)
+        legend_once(drawn, axes[0], 2)
 
 
 def _draw_split(results: Results, folder: Path) -> None:
@@ -114,13 +124,16 @@ def _draw_split(results: Results, folder: Path) -> None:
         axes,
     ):
         for axis, (picture, role, source) in zip(axes.reshape(-1), cases, strict=True):
-            quality = qualities(results, picture, source)
+            quality, late = qualities(results, picture, source), qualities(results, picture, source, "rising") > 0
             for i, name in enumerate(names):
                 label, colour, marker = kinds[0 if name.startswith("J0") else 1 if name.startswith("J") else 2]
                 own = quality[:, i]
                 axis.plot([own.min(), own.max()], [i, i], color=colour, lw=1.5)
-                axis.plot(own, np.full(len(own), i), marker, color=colour, ms=3, alpha=0.6)
-                axis.plot(own.mean(), i, marker, color=colour, ms=7, label=label)
+                for value, end in zip(own, late[:, i], strict=True):
+                    axis.plot(value, i, marker, color=colour, ms=4, mfc="white" if end else colour)
+                fill = "white" if late[:, i].all() else colour
+                axis.plot(own.mean(), i, marker, color=colour, ms=8, mfc=fill, zorder=1.9)
+                axis.plot([], [], marker, color=colour, label=label, ls="none")
                 place = (own.max(), i)
                 axis.annotate(f"{own.mean():.1f}", place, (8, 0), textcoords="offset points", va="center", fontsize=8)
             axis.axvline(quality[:, 0].mean(), color=GREY, lw=1, ls=":")
@@ -129,7 +142,8 @@ def _draw_split(results: Results, folder: Path) -> None:
             axis.set_xlabel("best PSNR [dB]")
         axes[0, 0].set_yticks(range(len(names)), [_spelt(name) for name in names])
         axes[0, 0].invert_yaxis()
-        legend_once(drawn, axes[0], 3)
+        axes[0, 0].plot([], [], "o", color=GREY, mfc="white", label="hollow: best at the last step or time", ls="none")
+        legend_once(drawn, axes[0], 2)
 
 
 def _spelt(name: str) -> str:
@@ -154,9 +168,8 @@ def _draw_likeness(results: Results, folder: Path) -> None:
             found = alignments(results, picture)
             for index, (key, (label, colour)) in enumerate(FED_LABELS.items()):
                 _dots(axis, found[:, :, FED.index(key)], (index - 2.5) * 0.12, colour, MARKERS[index], label)
-            axis.set_xticks(
-                range(len(names)), [name.replace("gradient descent", "gd").replace(" ", "\n") for name in names]
-            )
+            short = [name.replace("gradient descent", "gd").replace("fed the", "fresh, fed") for name in names]
+            axis.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in short])
             axis.set_title(f"{picture} ({role})")
             axis.grid(axis="x", visible=False)
         axes[0, 0].set_ylabel("centred alignment with the exact kernel")
@@ -166,6 +179,7 @@ def _draw_likeness(results: Results, folder: Path) -> None:
 
 
 def _dots(axis: Any, values: np.ndarray[Any, Any], shift: float, colour: str, marker: str, label: str) -> None:
-    """Repetitions (r, n) as their mean with bars from the least to the largest."""
-    places: Sequence[float] = [i + shift for i in range(values.shape[1])]
-    band(axis, places, values.T, colour, ls="none", marker=marker, label=label, ms=5)
+    """Repetitions (r, n) one by one, joined from the least to the largest; a mean would hide one that is degenerate."""
+    places = np.arange(values.shape[1]) + shift
+    axis.vlines(places, values.min(axis=0), values.max(axis=0), color=colour, lw=0.9)
+    axis.plot(np.tile(places, len(values)), values.reshape(-1), marker, color=colour, ms=4, label=label)

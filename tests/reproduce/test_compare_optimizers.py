@@ -95,7 +95,7 @@ def made_up(turn: dict[str, float], gain: dict[str, float], **changes: Any) -> R
 
 def _arrays(quality: float, turned: float) -> dict[str, np.ndarray]:
     spread = np.array([0.0, 1e-3])
-    found = {name: np.ones(2) for name in MEASURED}
+    found = {name: np.ones(2) for name in MEASURED} | {"after_rising": np.zeros(2), "rising": np.zeros(2)}
     psnr = {name: quality + spread for name in ("best", "blind", "after", "after_blind")}
     return found | psnr | {"kernel_turned": turned + spread}
 
@@ -116,6 +116,51 @@ def test_verdicts_follow_turn_and_gain(tmp_path: Path):
     back = {name: 1 - value for name, value in turn.items()}
     assert optimizers.summarise(made_up(back, turn))[0].outcome == "contradicted"
     assert optimizers.draw(made_up(turn, turn), tmp_path) == ["optimizers"]
+
+
+def test_quality_that_is_still_rising_decides_nothing():
+    names = list(optimizers.RATES)
+    turn = {name: 0.1 + 0.05 * i for i, name in enumerate(names)}
+    results = made_up(turn, turn, after_rising=np.ones(2))
+    before = optimizers.summarise(results)  # kernels still rise, the initial one is past its best
+    late = replace(results.parts[0], arrays=results.parts[0].arrays | {"after_rising": np.ones(2)})
+    found = optimizers.summarise(replace(results, parts=(late, *results.parts[1:])))
+    assert [one.outcome for one in before] == ["holds"] * 5
+    assert [one.outcome for one in found] == ["holds", "undecided", "holds", "undecided", "undecided"]
+    assert "The initial kernel, in closed form, 20.0 (20.0, still rising)" in found[1].note
+    assert "of 12 of 12 kernels are still rising" in found[1].note and "12 of 12" in found[4].note
+
+
+def test_what_was_not_reached_is_said_and_seconds_are_medians():
+    names = list(optimizers.RATES)
+    turn = {name: 0.1 + 0.05 * i for i, name in enumerate(names)}
+    results = made_up(turn, turn, after_blind=np.array([np.nan, 21.0]), seconds=np.array([1.0, 3.0]))
+    assert "20.1 (21.0 in 1 of 2, 2.0 s)" in optimizers.summarise(results)[1].note
+    none = made_up(turn, turn, after_blind=np.full(2, np.nan))
+    assert "gradient descent 20.1 (not reached, " in optimizers.summarise(none)[1].note
+    assert not any("nan" in one.note for one in optimizers.summarise(none))
+
+
+def test_best_rates_at_an_end_of_those_tried_are_counted():
+    names = list(optimizers.RATES)
+    turn = {name: 0.1 + 0.05 * i for i, name in enumerate(names)}
+    results = made_up(turn, turn)  # all at a rate of 1
+    at = optimizers.edges(optimizers.table(results, "p"))
+    assert at["largest"] == ("gd", "momentum") and at["least"] == () and "lbfgs" not in at["rates"]
+    note = optimizers.summarise(results)[0].note
+    assert "at an end of those tried for 2 of 11 (the largest: gradient descent, momentum)" in note
+
+
+def test_correlations_are_compared_by_drawing_both_together():
+    rng = np.random.default_rng(0)
+    gain = rng.normal(size=(12, 1)) + np.zeros((1, 5))
+    near, far = gain + 0.05 * rng.normal(size=gain.shape), -gain
+    same = optimizers.rank_margin(near, near, gain)
+    assert same.value == same.low == same.high == 0  # though each has an interval of its own
+    apart = optimizers.rank_margin(near, far, gain)
+    assert apart.low > 0
+    own = [one.value for one in rank_correlations(np.stack([near, far]), gain)]
+    assert apart.value == pytest.approx(own[0] - own[1])
 
 
 def test_an_optimizer_that_diverges_is_left_out():

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
 import numpy as np
 
 from ntk_nonlocal.architecture import parse_architecture
@@ -42,8 +43,7 @@ class Split:
 def contributions(at: tuple[int, ...] | list[int]) -> list[str]:
     """The names of what is compared, in the order of :func:`split`."""
     last = max(at)
-    moved = [name for step in at for name in (f"J{step}", f"J{step} P")]
-    return ["J0", "J0 from z0", f"J0 P{last}", "linearised Adam", *moved, "Adam"]
+    return ["J0", "J0 from z0", f"J0 P{last}", "linearised Adam", *(f"J{step}" for step in at), f"J{last} P", "Adam"]
 
 
 def split(settings: Split, workspace: Workspace) -> Arrays:
@@ -64,7 +64,7 @@ def split(settings: Split, workspace: Workspace) -> Arrays:
 
     results = {step: adam(step) for step in settings.at}
     whole = results[last] if last == run.steps else adam(run.steps)
-    initial, divisors = whole.initial_params, {step: preconditioner(found) for step, found in results.items()}
+    initial, divisor = whole.initial_params, preconditioner(results[last])
     frozen = train(
         linearize(network, initial), x, y, optimizer=run.optimizer, learning_rate=run.learning_rate,
         steps=settings.linear_steps, params=initial, clean=clean, record_every=RECORD_EVERY,
@@ -74,13 +74,12 @@ def split(settings: Split, workspace: Workspace) -> Arrays:
         closed_form(
             joint_kernel(network, initial, x), y, clean, settings.max_products, np.asarray(network.apply(initial, x))
         ),
-        closed_form(joint_kernel(network, initial, x, divisors[last]), y, clean, settings.max_products),
+        closed_form(joint_kernel(network, initial, x, divisor), y, clean, settings.max_products),
         own_curve(frozen),
     ]
-    for step, found in results.items():
-        for divisor in (None, divisors[step]):
-            kernel = joint_kernel(network, found.params, x, divisor)
-            curves.append(closed_form(kernel, y, clean, settings.max_products))
+    moved = [joint_kernel(network, found.params, x) for found in results.values()]
+    moved.append(joint_kernel(network, results[last].params, x, divisor))
+    curves += [closed_form(kernel, y, clean, settings.max_products) for kernel in moved]
     curves.append(own_curve(whole))
     quality = [np.asarray(curve["psnr"]) for curve in curves]
     return {
@@ -134,14 +133,16 @@ FED = ("noise", "noisy", "clean", "estimate", "flipped", "other")
 
 def observed(at: tuple[int, ...] | list[int]) -> list[str]:
     """The finite networks' kernels that :func:`likeness` looks at, in its order."""
-    return ["initial", *(f"Adam {step}" for step in at), f"Adam {max(at)} P", f"gradient descent {max(at)}"]
+    last = max(at)
+    return ["initial", *(f"Adam {n}" for n in at), f"Adam {last} P", f"gradient descent {last}", "fed the picture"]
 
 
 def likeness(settings: Likeness, workspace: Workspace) -> Arrays:
     """Centred alignment of a network's kernel (mean over colours) with exact kernels fed with different pictures.
 
     The exact kernel is that of the standard parametrisation's limit. "estimate" is Adam's output, "flipped" the noisy
-    picture upside down and mirrored, "other" another noisy picture.
+    picture upside down and mirrored, "other" another noisy picture. "fed the picture" is what could be reached at this
+    width: a network with fresh weights whose input is the noisy picture.
 
     Returns:
       "alignment" (kernels, FED) and "standard_error" of the probes, of the kernels in ``observed``; "among"
@@ -163,6 +164,7 @@ def likeness(settings: Likeness, workspace: Workspace) -> Arrays:
     kernels += [empirical_kernel(network, result.params, x) for result in results]
     kernels.append(empirical_kernel(network, results[-1].params, x, preconditioner=preconditioner(results[-1])))
     kernels.append(empirical_kernel(network, trained(descent, workspace).params, x))
+    kernels.append(empirical_kernel(network, network.init(jax.random.key(run.seed), y), y))
     architecture = parse_architecture(run.architecture)
     weights = standard_layer_weights(architecture)
     fed = {

@@ -1,6 +1,8 @@
-"""Frozen features: what adaptive optimizers do to a network that is linear in its parameters, beside two theories.
+"""Frozen features: what adaptive optimizers do to a network that is linear in its parameters, beside theories of it.
 
-The null model: gradient flow of the same frozen Jacobian, at the moment when its residual is as large (another clock).
+Two null models, another clock for all weights: gradient flow of the same frozen Jacobian at the moment when its
+residual is as large; and the optimizer itself, momentum included, with ONE second moment for all weights ("all"),
+which without momentum is gradient descent along that flow and with it a heavy ball that may leave it.
 The theory: one clock for every layer. With g_p = J_p . e the gradient of parameter p and an update u_p = phi(history of
 g_p), sum_p J_p u_p over the parameters of a layer is c K_l m, m the running mean of the residuals, if the J_p are many
 and Gaussian (Stein's lemma); c from the layer's mean square of gradients. That is the optimizer itself with ONE second
@@ -15,7 +17,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +36,7 @@ from ..pictures import Picture
 from ..workspace import Arrays, Workspace
 
 FloatArray = np.ndarray[Any, Any]
-Groups = Literal["element", "layer", "offset"]
+Groups = Literal["element", "all", "layer", "offset"]
 # Decay of the mean and of the mean square, whether they are corrected for their start, and epsilon inside the root.
 RULES: dict[str, tuple[float, float, float, float]] = {
     "sign": (0.0, 0.0, 0.0, 0.0),
@@ -43,7 +45,8 @@ RULES: dict[str, tuple[float, float, float, float]] = {
 }
 # In units of 1 / lambda_max.
 _TIMES = np.concatenate([[0.0], np.geomspace(1e-2, 1e5, 350)])
-THEORIES = ("gaussian", "layer", "offset", "clock", "columns", "exact")
+_ROUNDING = 1e-5  # of residuals, relative
+THEORIES = ("all", "gaussian", "layer", "offset", "clock", "columns", "exact")
 
 
 @jax.tree_util.register_dataclass
@@ -131,8 +134,8 @@ def _step(
     (gradient,) = pullback(z - y)
     mean = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, mean, gradient)
     second = jax.tree.map(jnp.square, gradient)
-    if groups in ("layer", "offset"):
-        second = jax.tree.map(lambda s: jnp.broadcast_to(_grouped(s, groups), s.shape), second)
+    if groups != "element":
+        second = jax.tree.map(lambda s, g: jnp.broadcast_to(s, g.shape), _grouped(second, groups), gradient)
     square = jax.tree.map(lambda v, s: b2 * v + (1 - b2) * s, square, second)
     first = jnp.where(corrected > 0, 1 - b1**count, 1.0)
     other = jnp.where(corrected > 0, 1 - b2**count, 1.0)
@@ -149,10 +152,17 @@ def _step(
     return (z - rate * moved, mean, square, count), clocks
 
 
-def _grouped(values: Array, groups: str) -> Array:
-    """Means over a layer, or over what shares a filter offset (kernels are (k, k, in, out))."""
-    axes = (2, 3) if groups == "offset" and values.ndim == 4 else None
-    return jnp.mean(values, axis=axes, keepdims=True)
+def _grouped(values: Params, groups: str) -> Params:
+    """Means over all weights, over a layer, or over what shares a filter offset (kernels are (k, k, in, out))."""
+    if groups == "all":
+        leaves = jax.tree.leaves(values)
+        whole = sum(jnp.sum(leaf) for leaf in leaves) / sum(leaf.size for leaf in leaves)
+        return jax.tree.map(lambda leaf: jnp.reshape(whole, (1,) * leaf.ndim), values)  # type: ignore[no-any-return]
+
+    def own(leaf: Array) -> Array:
+        return jnp.mean(leaf, axis=(2, 3) if groups == "offset" and leaf.ndim == 4 else None, keepdims=True)
+
+    return jax.tree.map(own, values)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -204,9 +214,9 @@ class Frozen:
 
     def constants(self, groups: Groups) -> Params:
         """kappa = E|g| / sqrt(E g^2) of every group at the first step."""
-        found: Params = jax.tree.map(
-            lambda g: _grouped(jnp.abs(g), groups) / jnp.sqrt(_grouped(g**2, groups) + 1e-30), self.gradient()
-        )
+        gradient = self.gradient()
+        sizes, squares = (_grouped(jax.tree.map(of, gradient), groups) for of in (jnp.abs, jnp.square))
+        found: Params = jax.tree.map(lambda size, square: size / jnp.sqrt(square + 1e-30), sizes, squares)
         return found
 
 
@@ -214,8 +224,13 @@ class Frozen:
 class FrozenDescent:
     """Three optimizers on the frozen features of one network, and what theories say of them.
 
-    ``learning_rates``, of sign descent, RMSprop and Adam, are those at 64 channels; they fall like 1 / width. The
-    constants come from a network drawn with ``other_seed``.
+    ``learning_rates``, of sign descent, RMSprop and Adam, are those at 64 channels; they fall like width^(-3/2). An
+    update by signs moves the output by rate * sqrt(N_l) K_l e / sqrt(e^T K_l e), and in the standard parametrisation a
+    hidden layer has N_l ~ width^2 weights and a kernel K_l ~ width, so that this has a limit (in which hidden layers
+    move alone: the first and the last have ~ width weights). Constants come from a network drawn with ``other_seed``.
+
+    RMSprop's rate is a quarter and Adam's half of what practitioners take (3e-4, 1e-3): with those the residual
+    exceeded that of the start in the first steps.
     """
 
     picture: Picture
@@ -224,7 +239,7 @@ class FrozenDescent:
     width: int
     steps: int
     theories: tuple[str, ...] = THEORIES
-    learning_rates: tuple[float, float, float] = (1e-4, 3e-4, 1e-3)
+    learning_rates: tuple[float, float, float] = (1e-4, 7.5e-5, 5e-4)
     seed: int = 0
     other_seed: int = 100
     noise_channels: int = 32
@@ -238,11 +253,11 @@ def frozen_descent(settings: FrozenDescent, workspace: Workspace) -> Arrays:
 
     Returns:
       "steps" (s,); for every optimizer, as OPTIMIZER.NAME: "null" (s,), its distance from the gradient flow of the same
-      residual; "nearest" (s,), from the nearest point of that flow; "redrawn" (s,), between the flow of the same
-      residual and that of another network's Jacobian, what other weights do to gradient descent; for every theory its
-      distance at the same step, and as THEORY_path that of its nearest point; "residual" (s,), |z - y| / |z(0) - y|;
-      "psnr" (s,) and, of the null, "null_psnr" (s,); "best_psnr" over the run and "null_best" over the flow down to
-      the run's residual.
+      residual, NaN where its residual exceeds the start's, which no flow's does; "nearest" (s,), from the nearest point
+      of that flow; "redrawn" (s,), between the flow of the same residual and that of another network's Jacobian, what
+      other weights do to gradient descent; for every theory its distance at the same step, and as THEORY_path that of
+      its nearest point; "residual" (s,), |z - y| / |z(0) - y|; "psnr" (s,) and, of the null, "null_psnr" (s,);
+      "best_psnr" over the run and "null_best" over the flow down to the run's residual;
       "flow_error", the flow's estimated relative error as far as it was needed.
     """
     picture, pictures = settings.picture, workspace.pictures
@@ -263,7 +278,7 @@ def frozen_descent(settings: FrozenDescent, workspace: Workspace) -> Arrays:
     found: Arrays = {"steps": kept}
     kernels = _layer_matrices(settings, one) if "exact" in settings.theories else []
     for optimizer, rate_at_64 in zip(RULES, settings.learning_rates, strict=True):
-        rate = rate_at_64 * 64 / settings.width
+        rate = learning_rate(rate_at_64, settings.width)
         own, _ = one.descend(optimizer, rate, settings.steps)
         moved, wanted = _norms(own[kept] - own[0]), _norms(own - y)
         at = _same_residual(flow, residuals, wanted[kept])
@@ -287,6 +302,11 @@ def frozen_descent(settings: FrozenDescent, workspace: Workspace) -> Arrays:
     return found
 
 
+def learning_rate(at_64: float, width: int) -> float:
+    """The rate with which an update by signs moves the output of hidden layers as far at every width."""
+    return float(at_64 * (64 / width) ** 1.5)
+
+
 def _path(
     theory: str, steps: int, optimizer: str, rate: float, one: Frozen, other: Frozen, kernels: list[FloatArray]
 ) -> FloatArray:
@@ -295,12 +315,12 @@ def _path(
         return _exact_path(optimizer, rate, steps, other, np.asarray(one.start), kernels)
     if theory == "columns":
         return other.descend(optimizer, rate, steps, start=one.start)[0]
-    constants: Params | Sequence[Params] = other.constants("offset" if theory == "offset" else "layer")
+    groups = cast("Groups", theory if theory in ("all", "offset") else "layer")
+    constants: Params | Sequence[Params] = other.constants(groups)
     if theory == "gaussian":
         constants = jax.tree.map(lambda leaf: jnp.full_like(leaf, np.sqrt(2 / np.pi)), constants)
     if theory == "clock":
-        _, constants = other.descend(optimizer, rate, steps)
-    groups: Groups = "offset" if theory == "offset" else "layer"
+        _, constants = other.descend(optimizer, rate, steps, start=one.start)
     return one.descend(optimizer, rate, steps, groups=groups, constants=constants)[0]
 
 
@@ -315,11 +335,14 @@ def _flow(frozen: Frozen, start: Array | None = None) -> tuple[FloatArray, Float
 
 
 def _same_residual(flow: FloatArray, residuals: FloatArray, wanted: FloatArray) -> FloatArray:
-    """Points of the flow, whose residual falls, at which it is as asked, linear between the grid's."""
+    """Points of the flow, whose residual falls, at which it is as asked, linear between the grid's; of NaN where the
+    flow has none so large, or none so small."""
     falling = residuals[::-1]
     place = np.interp(wanted, falling, np.arange(len(falling))[::-1])
     low = np.clip(np.floor(place).astype(int), 0, len(flow) - 2)
-    share = (place - low)[:, None, None, None]
+    share = place - low
+    share[(wanted > residuals[0] * (1 + _ROUNDING)) | (wanted < residuals[-1] * (1 - _ROUNDING))] = np.nan
+    share = share[:, None, None, None]
     return np.asarray((1 - share) * flow[low] + share * flow[low + 1])
 
 
