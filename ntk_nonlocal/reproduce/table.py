@@ -278,8 +278,8 @@ def _above_blur(results: Results) -> Verdict:
         "whole picture would change it. A fixed filter is not bound to the step at which gradient descent was "
         "stopped: see experiment exact for its best.",
         "deciding",
-        f"Adam {adam.value:.1f} dB (poster 31.0), best blur {blur:.1f} dB, gradient descent after {config['gd_steps']} steps "
-        f"{descent:.1f} dB (poster 16.4)",
+        f"Adam {adam.value:.1f} dB (poster 31.0), best blur {blur:.1f} dB, gradient descent after {config['gd_steps']} "
+        f"steps {descent:.1f} dB (poster 16.4)",
     )
 
 
