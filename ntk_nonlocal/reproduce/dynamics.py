@@ -11,7 +11,7 @@ import numpy as np
 from ntk_nonlocal.plotting import BLACK, BLUE, ORANGE, PINK, SKY
 
 from .drawing import GREY, LABELS, MARKERS, band, figure, legend_once, log_widths, network_name, plain_decades
-from .experiment import Outcome, Preset, Results, Verdict, setting
+from .experiment import Outcome, Preset, Results, Verdict, judged, setting
 from .measures.limits import Following, following
 from .parts import Part
 from .pictures import Picture, Pictures
@@ -226,7 +226,7 @@ def _agreement(found_: list[bool | None]) -> Outcome:
         return "holds"
     if any(found_):
         return "holds in part"
-    return "contradicted" if any(value is False for value in found_) else "undecided"
+    return judged(False if False in found_ else None)
 
 
 def _needed(results: Results, rows: list[tuple[str, str]]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from ntk_nonlocal.plotting import BLACK, BLUE, RED, show_image, step_text
 
 from .drawing import GREY, LABELS, MARKERS, SEQUENCE, figure, network_name
-from .experiment import Outcome, Preset, Results, Verdict, setting
+from .experiment import Outcome, Preset, Results, Verdict, judged, setting
 from .measures.baselines import Baselines, baselines
 from .measures.closed_form import Limit, LowRank, Theory, low_rank, theory
 from .measures.sizes import Size, size
@@ -128,29 +128,28 @@ def summarise(results: Results) -> list[Verdict]:
 def _nystrom(results: Results, architecture: str) -> Verdict:
     found = costs(results, architecture, "image")
     pixels = results.config["picture"]["size"] ** 2
-    judged = min(found, key=lambda rank: abs(rank / pixels - NYSTROM_SHARE))
-    within = found[judged].within(-NYSTROM_COST, NYSTROM_COST)
-    outcome: Outcome = "undecided" if within is None else ("holds" if within else "contradicted")
+    columns = min(found, key=lambda rank: abs(rank / pixels - NYSTROM_SHARE))
+    outcome = judged(found[columns].within(-NYSTROM_COST, NYSTROM_COST))
     texts = [f"{cost} dB with {rank} columns ({rank / pixels:.1%})" for rank, cost in found.items()]
     freedom = path(results, architecture, "image")["degrees_of_freedom"]
     at_best = float(freedom[int(np.argmax(path(results, architecture, "image")["psnr"]))])
     vanilla = architecture.startswith("vanilla")
-    if found[judged].high < -NYSTROM_COST:
+    if found[columns].high < -NYSTROM_COST:
         outcome = "holds in part"  # better than the exact filter: no replacement for it
     return Verdict(
         4,
-        f"{network_name(architecture)}: what Nystrom with {judged / pixels:.0%} of the columns costs against the "
+        f"{network_name(architecture)}: what Nystrom with {columns / pixels:.0%} of the columns costs against the "
         f"exact filter",
         "the network can be replaced by the closed form with a Nystrom approximation (28.0 -> 28.9 dB, vanilla CNN)",
         f"exact {_best_text(path(results, architecture, 'image'))}; costs " + ", ".join(texts),
         outcome,
         f"Judged at {NYSTROM_SHARE:.0%} within {NYSTROM_COST} dB, each at its own best step, counted in units of 1 / "
         "lambda_max (the exact filter) or .99 / lambda_max of its own kernel (Nystrom); a negative cost is a gain. The "
-        f"filter needs {at_best:.0f} degrees of freedom at its best step, the rank is {judged}. "
+        f"filter needs {at_best:.0f} degrees of freedom at its best step, the rank is {columns}. "
         f"({_picture(results)}, one noise draw, {results.config['seeds']} draws of columns; more columns would change "
         "it, a larger picture may.)",
         "deciding" if vanilla else "test",
-        f"Nystrom costs {found[judged].value:+.2f} dB at {judged / pixels:.0%} of the columns" if vanilla else "",
+        f"Nystrom costs {found[columns].value:+.2f} dB at {columns / pixels:.0%} of the columns" if vanilla else "",
     )
 
 

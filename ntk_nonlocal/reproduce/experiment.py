@@ -59,6 +59,11 @@ class Verdict:
     number: str = ""
 
 
+def judged(inside: bool | None) -> Outcome:
+    """What an interval says that lies inside what was claimed, outside of it, or neither (see ``Interval.within``)."""
+    return "undecided" if inside is None else "holds" if inside else "contradicted"
+
+
 @dataclass(frozen=True)
 class Results:
     """Finished parts of one experiment, with its preset and configuration as JSON values."""

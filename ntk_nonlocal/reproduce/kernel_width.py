@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .drawing import MARKERS, SEQUENCE, band, figure, log_widths, plain_decades
-from .experiment import Outcome, Preset, Results, Verdict, setting
+from .experiment import Preset, Results, Verdict, judged, setting
 from .measures.limits import KernelDistance, kernel_distance
 from .parts import Measured, Part
 from .pictures import Picture, Pictures
@@ -67,8 +67,6 @@ def summarise(results: Results) -> list[Verdict]:
         distances = _distances(part)
         fitted = slope(distances)
         last = max(distances)
-        within = fitted.within(EXPONENT - MARGIN, EXPONENT + MARGIN)
-        outcome: Outcome = "undecided" if within is None else ("holds" if within else "contradicted")
         verdicts.append(
             Verdict(
                 0,
@@ -76,7 +74,7 @@ def summarise(results: Results) -> list[Verdict]:
                 f"a = {EXPONENT:g}",
                 f"a = {fitted}, standard error {fitted.standard_error:.2f}; "
                 f"distance {sum(distances[last]) / len(distances[last]):.3f} at {last} channels",
-                outcome,
+                judged(fitted.within(EXPONENT - MARGIN, EXPONENT + MARGIN)),
                 f"Holds where the interval lies within {MARGIN} of {EXPONENT:g}, contradicted where outside. "
                 f"Widths {min(distances)} to {last}, {len(distances[last])} draws each; more draws and wider networks "
                 "would change it.",

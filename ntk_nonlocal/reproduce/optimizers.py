@@ -17,7 +17,7 @@ from .measures.regimes import Initial, Regime, initial, regime
 from .measures.training import Training
 from .parts import Part
 from .pictures import Picture, Pictures
-from .statistics import Interval, mean, rank_correlations
+from .statistics import Interval, mean, rank_correlations, rank_margin
 
 TITLE = "Which optimizers leave the kernel regime, and whether that denoises"
 # Step sizes of gradient descent in units of 1 / lambda_max, learning rates of the others; lbfgs searches its own.
@@ -276,26 +276,6 @@ def _direction(results: Results, picture: Mapping[str, Any], found: Mapping[str,
         f"Holds where both differences lie above 0 (optimizers and draws drawn anew together).{rising}",
         "control",
     )
-
-
-def rank_margin(first: Any, second: Any, y: Any, seed: int = 0, resamples: int = 2000) -> Interval:
-    """Spearman's correlation of ``first`` with ``y`` above that of ``second``, of means over repetitions, all of shape
-    (subjects, repetitions); 95 % by a bootstrap that draws subjects and repetitions anew, the same for all three."""
-    from scipy.stats import rankdata
-
-    rng, (subjects, repetitions) = np.random.default_rng(seed), np.shape(y)
-    rows = np.vstack([np.arange(subjects), rng.integers(subjects, size=(resamples, subjects))])
-    columns = np.vstack([np.arange(repetitions), rng.integers(repetitions, size=(resamples, repetitions))])
-
-    def ranks(values: Any) -> Any:
-        means = np.asarray(values, np.float64)[rows[:, :, None], columns[:, None, :]].mean(axis=2)
-        found = rankdata(means, axis=1) - (subjects + 1) / 2
-        length = np.linalg.norm(found, axis=1, keepdims=True)
-        return np.divide(found, length, out=np.zeros_like(found), where=length > 0)
-
-    value, *drawn = ((ranks(first) - ranks(second)) * ranks(y)).sum(axis=1)
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return Interval(float(value), float(low), float(high), float(np.std(drawn, ddof=1)))
 
 
 def _helpful(results: Results, picture: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]) -> Verdict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +26,14 @@ WHOLE = 256  # the poster's picture has so many rows and columns
 class Tried:
     """Runs of a cell under one setting, on pictures of one size.
 
-    ``last`` and ``best`` are the mean PSNR after the last step, where the runs' last one is a choice, and after the
-    best, ``least`` is the lowest on the way; ``rising`` of ``runs`` have their best step among the last tenth.
+    ``share`` is that of the columns, of Nystrom. ``last`` and ``best`` are the mean PSNR after the last step (where the
+    last one is a choice) and after the best, ``least`` is the lowest on the way; ``rising`` of ``runs`` have their best
+    step among the last tenth.
     """
 
     label: str
     size: int
+    share: float | None
     last: float | None
     best: float
     least: float
@@ -152,21 +155,12 @@ def cells(folders: Iterable[Path]) -> list[Cell]:
     settings = _house(_largest(known, "settings"))
     found = []
     for (source, method, network), published in POSTER_PSNR.items():
-
-        def own(parts: Iterable[Measured], kind: str, source: str = source, network: str = network) -> list[Measured]:
-            return [
-                part
-                for part in parts
-                if part.kind == kind
-                and setting(part, "architecture").startswith(network)
-                and setting(part, "input") == source
-            ]
-
+        own = partial(_own, source, network)
         others: list[Tried]
         if method == "nystrom":
             tried = _shares(own((*whole, *crops), "low_rank"))
             first = [one for one in tried if one.size == tried[0].size]
-            stated = min(first, key=lambda one: abs(float(one.label.split("%")[0]) / 100 - NYSTROM_SHARE), default=None)
+            stated = min(first, key=lambda one: abs((one.share or 0) - NYSTROM_SHARE), default=None)
             found.append(Cell(source, method, network, published, stated, None, tuple(o for o in tried if o != stated)))
             continue
         he, pytorch, others = [], [], []
@@ -180,15 +174,21 @@ def cells(folders: Iterable[Path]) -> list[Cell]:
             if setting(part, "optimizer") == method:
                 others += _tried(part.name.partition(": ")[2], [part])
         others += he[1:] + pytorch[1:]
-        found.append(Cell(source, method, network, published, *_first(he, pytorch), tuple(others)))
+        stated, scaled = (next(iter(one), None) for one in (he, pytorch))
+        found.append(Cell(source, method, network, published, stated, scaled, tuple(others)))
     return found
 
 
-def _first(he: list[Tried], pytorch: list[Tried]) -> tuple[Tried | None, Tried | None]:
-    return (he[0] if he else None), (pytorch[0] if pytorch else None)
+def _own(source: str, network: str, parts: Iterable[Measured], kind: str) -> list[Measured]:
+    """The parts of one kind that belong to a network and what it is fed."""
+    return [
+        part
+        for part in parts
+        if part.kind == kind and setting(part, "architecture").startswith(network) and setting(part, "input") == source
+    ]
 
 
-def _tried(label: str, runs: Sequence[Measured], last: bool = True) -> list[Tried]:
+def _tried(label: str, runs: Sequence[Measured], *, last: bool = True, share: float | None = None) -> list[Tried]:
     """One entry, of the runs that did not diverge; none where there are none."""
     kept = [run for run in runs if np.isfinite(best(run))]
     if not kept:
@@ -197,7 +197,7 @@ def _tried(label: str, runs: Sequence[Measured], last: bool = True) -> list[Trie
     tops = float(np.mean([best(run) for run in kept]))
     rising = sum(not passed(run) for run in kept)
     least = min(float(np.min(run["psnr"])) for run in kept)
-    return [Tried(label, setting(kept[0], "size"), ends, tops, least, rising, len(kept))]
+    return [Tried(label, setting(kept[0], "size"), share, ends, tops, least, rising, len(kept))]
 
 
 def _shares(runs: Sequence[Measured]) -> list[Tried]:
@@ -209,7 +209,7 @@ def _shares(runs: Sequence[Measured]) -> list[Tried]:
     return [
         one
         for (size, rank), found in ordered
-        for one in _tried(f"{rank / size**2:.1%} of the columns", found, last=False)
+        for one in _tried(f"{rank / size**2:.1%} of the columns", found, last=False, share=rank / size**2)
     ]
 
 

@@ -34,7 +34,7 @@ def write_report(folder: Path) -> Path:
             (number, text, [pair for pair in verdicts if pair[1]["claim"] == number]) for number, text in claims.items()
         ],
         experiments=[
-            (name, experiment(name).TITLE, content, _images(folder / "figures", name), made_on(content))
+            (name, experiment(name).TITLE, content, _images(folder / "figures", name), _made_on(content))
             for name, content in found.items()
         ],
     )
@@ -49,7 +49,7 @@ def _images(figures: Path, name: str) -> list[tuple[str, str]]:
     return [(path.stem, base64.b64encode(path.read_bytes()).decode()) for path in sorted(figures.glob(f"{name}*.png"))]
 
 
-def made_on(content: Mapping[str, Any]) -> list[str]:
+def _made_on(content: Mapping[str, Any]) -> list[str]:
     """With what the parts of stored results were computed, a line each: processor, commit, versions."""
     lines = []
     for made in content["made_with"]:

@@ -109,23 +109,36 @@ def rank_correlations(x: ArrayLike, y: ArrayLike, seed: int = 0) -> list[Interva
             "a rank correlation needs values (quantities, subjects, repetitions) and (subjects, repetitions) with at "
             f"least three subjects, got shapes {first.shape} and {second.shape}"
         )
-    subjects, repetitions = second.shape
-    rng = np.random.default_rng(seed)
-    rows = rng.integers(subjects, size=(_RESAMPLES, subjects))
-    columns = rng.integers(repetitions, size=(_RESAMPLES, repetitions))
+    ranks = _Ranks(second.shape, seed)
+    return [_interval(value, drawn) for value, *drawn in ((ranks(one) * ranks(second)).sum(axis=1) for one in first)]
 
-    def ranks(values: Any, drawn: bool) -> Any:
-        means = values[rows[:, :, None], columns[:, None, :]].mean(axis=2) if drawn else values.mean(axis=1)[None]
-        pairs = means[:, :, None] - means[:, None, :]
-        found = (pairs > 0).sum(axis=2) + 0.5 * (pairs == 0).sum(axis=2)  # those who share a rank have its middle
+
+def rank_margin(first: ArrayLike, second: ArrayLike, y: ArrayLike, seed: int = 0) -> Interval:
+    """Spearman's rank correlation of ``first`` with ``y`` above that of ``second``, all of shape (subjects,
+    repetitions), by the same bootstrap as :func:`rank_correlations`."""
+    ranks = _Ranks(np.shape(y), seed)
+    value, *drawn = ((ranks(first) - ranks(second)) * ranks(y)).sum(axis=1)
+    return _interval(value, drawn)
+
+
+class _Ranks:
+    """Ranks of subjects by their means over repetitions, centred and of length one, (1 + resamples, subjects): first as
+    they are, then with subjects and repetitions drawn anew, the same for all quantities."""
+
+    def __init__(self, shape: tuple[int, ...], seed: int) -> None:
+        rng, (subjects, repetitions) = np.random.default_rng(seed), shape
+        rows, columns = (rng.integers(count, size=(_RESAMPLES, count)) for count in (subjects, repetitions))
+        self._rows = np.vstack([np.arange(subjects), rows])[:, :, None]
+        self._columns = np.vstack([np.arange(repetitions), columns])[:, None, :]
+
+    def __call__(self, values: ArrayLike) -> np.ndarray[Any, Any]:
+        from scipy.stats import rankdata
+
+        found = rankdata(np.asarray(values, np.float64)[self._rows, self._columns].mean(axis=2), axis=1)
         found = found - found.mean(axis=1, keepdims=True)
         length = np.linalg.norm(found, axis=1, keepdims=True)
-        return np.divide(found, length, out=np.zeros_like(found), where=length > 0)
-
-    def correlate(values: Any, drawn: bool) -> Any:
-        return (ranks(values, drawn) * ranks(second, drawn)).sum(axis=1)
-
-    return [_interval(correlate(values, False)[0], correlate(values, True)) for values in first]
+        centred: np.ndarray[Any, Any] = np.divide(found, length, out=np.zeros_like(found), where=length > 0)
+        return centred
 
 
 def _combination(samples: list[Any], weights: np.ndarray[Any, Any]) -> Interval:
@@ -148,6 +161,6 @@ def _combination(samples: list[Any], weights: np.ndarray[Any, Any]) -> Interval:
     return Interval(value, value - reach, value + reach, error)
 
 
-def _interval(value: float, draws: np.ndarray[Any, Any]) -> Interval:
+def _interval(value: float, draws: Any) -> Interval:
     low, high = np.quantile(draws, (1 - _LEVEL, _LEVEL))
-    return Interval(float(value), float(low), float(high), float(draws.std(ddof=1)))
+    return Interval(float(value), float(low), float(high), float(np.std(draws, ddof=1)))

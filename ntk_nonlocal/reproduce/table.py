@@ -283,14 +283,6 @@ def _above_blur(results: Results) -> Verdict:
     )
 
 
-def cell(results: Results, architecture: str, source: str, optimizer: str) -> tuple[float, float] | None:
-    """PSNR of the smooth picture after the last and after the best step, means over repetitions; None without runs."""
-    found = runs(results, results.config["smooth"][0]["name"], architecture, source, optimizer)
-    if not found:
-        return None
-    return float(np.mean([run["psnr"][-1] for run in found])), float(np.mean([best(run) for run in found]))
-
-
 def _scaled(results: Results, architecture: str, source: str, optimizer: str) -> list[Measured]:
     """The runs with other initial weights."""
     name = results.config["smooth"][0]["name"]

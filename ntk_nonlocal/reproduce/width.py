@@ -10,7 +10,7 @@ import numpy as np
 from ntk_nonlocal.plotting import BLUE, ORANGE, RED
 
 from .drawing import GREY, LABELS, band, figure, log_widths, plain_decades
-from .experiment import Outcome, Preset, Results, Verdict, setting
+from .experiment import Outcome, Preset, Results, Verdict, judged, setting
 from .measures.training import Training, training
 from .parts import Part
 from .pictures import Picture, Pictures
@@ -201,8 +201,7 @@ def _outcome(fitted: Interval, guide: float, poster: float) -> Outcome:
     """Holds where the whole interval lies between the poster's own slope over the same widths and the asymptote, with a
     margin to both sides; contradicted where it lies outside, undecided where neither."""
     low, high = sorted((guide, poster))
-    inside = fitted.within(low - SLOPE_MARGIN, high + SLOPE_MARGIN)
-    return "undecided" if inside is None else "holds" if inside else "contradicted"
+    return judged(fitted.within(low - SLOPE_MARGIN, high + SLOPE_MARGIN))
 
 
 def _poster_ratio(width: int) -> float:

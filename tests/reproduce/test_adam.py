@@ -22,9 +22,9 @@ from ntk_nonlocal.reproduce.measures.frozen import (
     _layer_matrices,
     _path,
     _same_residual,
-    joint_kernel,
     learning_rate,
 )
+from ntk_nonlocal.reproduce.measures.joint import joint_kernel
 from ntk_nonlocal.reproduce.parts import Measured
 from ntk_nonlocal.reproduce.pictures import Picture, Pictures
 from ntk_nonlocal.reproduce.statistics import Interval, plateau

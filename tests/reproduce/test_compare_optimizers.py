@@ -19,7 +19,7 @@ from ntk_nonlocal.reproduce.measures.regimes import MEASURED, Regime, _weights, 
 from ntk_nonlocal.reproduce.measures.training import Training
 from ntk_nonlocal.reproduce.parts import Measured
 from ntk_nonlocal.reproduce.pictures import Pictures
-from ntk_nonlocal.reproduce.statistics import rank_correlations
+from ntk_nonlocal.reproduce.statistics import rank_correlations, rank_margin
 from ntk_nonlocal.reproduce.workspace import Workspace
 
 
@@ -155,9 +155,9 @@ def test_correlations_are_compared_by_drawing_both_together():
     rng = np.random.default_rng(0)
     gain = rng.normal(size=(12, 1)) + np.zeros((1, 5))
     near, far = gain + 0.05 * rng.normal(size=gain.shape), -gain
-    same = optimizers.rank_margin(near, near, gain)
+    same = rank_margin(near, near, gain)
     assert same.value == same.low == same.high == 0  # though each has an interval of its own
-    apart = optimizers.rank_margin(near, far, gain)
+    apart = rank_margin(near, far, gain)
     assert apart.low > 0
     own = [one.value for one in rank_correlations(np.stack([near, far]), gain)]
     assert apart.value == pytest.approx(own[0] - own[1])

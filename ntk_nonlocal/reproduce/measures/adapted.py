@@ -18,7 +18,7 @@ from ntk_nonlocal.operators import LinearOperator
 
 from ..pictures import Picture
 from ..workspace import Arrays, Workspace
-from .frozen import joint_flow, joint_kernel
+from .joint import joint_flow, joint_kernel
 from .training import Training, network_input, trained
 
 FloatArray = np.ndarray[Any, Any]

@@ -86,7 +86,7 @@ def theory(settings: Theory, workspace: Workspace) -> Arrays:
 
 @dataclass(frozen=True)
 class LowRank:
-    """Gradient descent with a Nystrom approximation of a kernel, at the step size of the exact one."""
+    """Gradient descent with a Nystrom approximation of a kernel, at .99 / lambda_max of the approximation itself."""
 
     limit: Limit
     rank: int

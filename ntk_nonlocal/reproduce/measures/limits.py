@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ntk_nonlocal.architecture import parse_architecture
@@ -18,9 +16,7 @@ from ntk_nonlocal.kernels import standard_layer_weights
 from ntk_nonlocal.linalg import relative_distance
 from ntk_nonlocal.networks import (
     DivergenceError,
-    FlaxNetwork,
     Parameterization,
-    Params,
     empirical_kernel,
     noise_input,
     to_flax,
@@ -30,6 +26,7 @@ from ntk_nonlocal.operators import LinearOperator
 
 from ..pictures import Picture, Pictures
 from ..workspace import Arrays, Workspace
+from .joint import joint_kernel
 from .kernels import held_kernel
 
 FloatArray = np.ndarray[Any, Any]
@@ -116,7 +113,7 @@ def following(settings: Following, workspace: Workspace) -> Arrays:
         )  # fmt: skip
         zero = np.asarray(from_zero.estimates(settings.steps, settings.step_size))
     rate = settings.step_size / path.lambda_max / (settings.width if standard else 1)
-    own = _OwnKernel(*network.plain(params), jnp.asarray(x))
+    own = joint_kernel(*network.plain(params), x)
     linear = _descent(own, y.reshape(len(y), -1, 1), start.reshape(len(y), -1, 1), settings.steps, rate)
     linear = linear.reshape(theory.shape)
     outputs = np.full_like(theory, np.nan)
@@ -136,28 +133,6 @@ def following(settings: Following, workspace: Workspace) -> Arrays:
     }
 
 
-@dataclass(frozen=True)
-class _OwnKernel(LinearOperator):
-    """J J^T of a network at its parameters over pixels and channels together, images of (H, W C)."""
-
-    network: FlaxNetwork
-    params: Params
-    network_input: jax.Array
-
-    @property
-    def image_shape(self) -> tuple[int, int]:  # type: ignore[override]
-        height, width = self.network_input.shape[:2]
-        return height, width * self.network.out_channels
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return np.dtype(self.network_input.dtype)
-
-    def _product(self, columns: jax.Array) -> jax.Array:
-        products = [_own_product(self.network, self.params, self.network_input, column) for column in columns.T]
-        return jnp.stack(products, axis=1)
-
-
 def _descent(op: LinearOperator, y: FloatArray, start: FloatArray, steps: tuple[int, ...], rate: float) -> FloatArray:
     """Gradient descent at an absolute rate, (steps, H, W, C); NaN where it diverges."""
     step_size = 1.0
@@ -170,13 +145,6 @@ def _descent(op: LinearOperator, y: FloatArray, start: FloatArray, steps: tuple[
             return np.full((len(steps), *y.shape), np.nan)
         step_size = needed
     return np.asarray(path.estimates(steps, needed))
-
-
-@partial(jax.jit, static_argnames="network")
-def _own_product(network: FlaxNetwork, params: Params, x: jax.Array, column: jax.Array) -> jax.Array:
-    out, pullback = jax.vjp(lambda p: network.apply(p, x, reverse_mode=True), params)
-    moved: jax.Array = jax.jvp(lambda p: network.apply(p, x), (params,), pullback(column.reshape(out.shape)))[1]
-    return moved.reshape(-1)
 
 
 def _psnr(outputs: FloatArray, clean: FloatArray) -> FloatArray:

@@ -23,7 +23,7 @@ from ntk_nonlocal.networks import (
 from ..pictures import Pictures
 from ..workspace import Arrays, Workspace
 from .adapted import RECORD_EVERY, blind_psnr, closed_form, cosine, own_curve
-from .frozen import joint_kernel
+from .joint import joint_kernel
 from .training import Training, network_input, trained
 
 FloatArray = np.ndarray[Any, Any]
