@@ -28,7 +28,7 @@ from ntk_nonlocal.reproduce import dynamics
 real = dynamics.configure
 
 def configure(preset, pictures):
-    small = {"architectures": ("cnn:depth=1",), "cases": (("ntk", True),), "widths": (8, 32), "seeds": 3}
+    small = {"architectures": ("cnn:depth=1",), "widths": (8, 32), "seeds": (3, 3), "controls": ()}
     return dataclasses.replace(real(preset, pictures), picture=pictures.picture("smooth", 8), steps=(1, 10), **small)
 
 dynamics.configure = configure
@@ -56,7 +56,8 @@ def _start(script: str, *arguments: str | Path, cache: Path) -> subprocess.Popen
 def _wait_for_parts(process: subprocess.Popen[str], folder: Path, count: int) -> None:
     deadline = time.monotonic() + _PATIENCE
     while len(list(folder.glob("parts/*.json"))) < count:
-        assert process.poll() is None and time.monotonic() < deadline, "the run ended before it could be stopped"
+        assert process.poll() is None, f"the run ended before it could be stopped: {process.communicate()[1]}"
+        assert time.monotonic() < deadline, "the run made no part in time"
         time.sleep(0.002)
 
 
