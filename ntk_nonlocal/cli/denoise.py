@@ -66,7 +66,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("images", nargs="+", type=Path, metavar="IMAGE", help="PNG, JPEG, TIFF or WebP files, or folders of them")
+    add("images", nargs="+", type=parsing.path, metavar="IMAGE", help="PNG, JPEG, TIFF, WebP files or folders of them")
     add(
         "-o", "--output", type=parsing.path, required=True, metavar="PATH",
         help="file to write; for several images or a folder: an existing folder, names are kept",
@@ -154,7 +154,7 @@ def _one(source: Path, target: Path, figure: Path | None, mask: Any, args: argpa
                     writer.add(photo.image, photo)
                     results.append(None)
                     continue
-                if valid is not None and not valid.any():
+                if valid is not None and not valid.any(axis=(0, 1)).all():
                     raise ValueError(f"{source}: {reason}")
                 try:
                     result = _denoised(photo, valid, args, tell)
@@ -178,11 +178,13 @@ def _one(source: Path, target: Path, figure: Path | None, mask: Any, args: argpa
 
 
 def _valid(photo: Photo, mask: Any, args: argparse.Namespace) -> Any:
-    """Which pixels have a value in all channels, shape (H, W, 1) or that of the image; None: all."""
+    """Which pixels have a value, channel by channel where the channels differ, (H, W, 1) or (H, W, C); None: all."""
     if mask is not None and mask.shape[:2] != photo.image.shape[:2]:
         size, own = (f"{shape[1]}x{shape[0]}" for shape in (mask.shape, photo.image.shape))
         raise ValueError(f"--mask {args.mask} has {size} pixels, and {photo.path} {own}")
-    valid = None if photo.valid is None else photo.valid.all(axis=2, keepdims=True)
+    valid = photo.valid
+    if valid is not None and (valid == valid[:, :, :1]).all():
+        valid = valid[:, :, :1]
     return valid if mask is None else mask if valid is None else valid & mask
 
 
@@ -191,8 +193,11 @@ def _untouched(photo: Photo, valid: Any, sigma: float | tuple[float, ...] | None
     that tells what it is."""
     import numpy as np
 
-    if valid is not None and not valid.any():
-        return "no pixel has a value, for NaN, nodata or the mask"
+    if valid is not None and not valid.any(axis=(0, 1)).all():
+        empty = np.flatnonzero(~valid.any(axis=(0, 1))) + 1
+        if len(empty) == valid.shape[2]:
+            return "no pixel has a value, for NaN, nodata or the mask"
+        return f"no pixel of channel {', '.join(map(str, empty))} has a value, for NaN, nodata or the mask"
     level = 0.0 if sigma is None else float(np.max(sigma))
     there = np.abs(photo.image).max(initial=0, where=True if valid is None else valid)
     constant = bool(photo.image.max() == photo.image.min())

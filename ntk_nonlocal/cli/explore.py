@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 from . import parsing
@@ -39,7 +38,10 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("image", nargs="?", type=Path, metavar="IMAGE", help="clean image, PNG, JPEG, TIFF or WebP (default: bundled)")
+    add(
+        "image", nargs="?", type=parsing.path, metavar="IMAGE",
+        help="clean image, PNG, JPEG, TIFF or WebP (default: bundled)",
+    )  # fmt: skip
     add("--crop", type=parsing.size, default=(32, 32), metavar="N|HxW", help="part that is used (default: 32)")
     add("--center", type=parsing.position, metavar="ROW,COLUMN", help="its centre (default: the image's middle)")
     add("--sigma", type=parsing.sigma, default=25 / 255, metavar="S", help="noise in 8-bit units (default: 25)")

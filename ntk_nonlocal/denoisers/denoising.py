@@ -126,8 +126,8 @@ def denoise(
         of the noisiest channel where channels share theirs (a grey picture stored as RGB).
       mask: shape (H, W) or (H, W, C), True where there is a value ("ntk"). What is not there, NaN for instance, takes
         no part in estimates, kernels and averages, and comes back as it was. So do, with a warning, values a thousand
-        times the range of all others beyond them.
-      fill: give estimates for pixels that the mask leaves out.
+        times the range of all others beyond them; where several are the same they are taken for no data.
+      fill: give estimates for pixels that the mask leaves out, and for no data.
       noise: "gaussian"; "poisson-gaussian", whose gain and dark variance are estimated from the image; or a
         :class:`PoissonGaussian`, in the units of the array. Without sigma then: the result is E[y] in the image's
         units.
@@ -185,6 +185,16 @@ def _picture(
     valid = None if mask is None else as_mask(mask, image.shape)
     if valid is not None and valid.all():
         valid = None
+    nothing = _no_data(image, valid)
+    if nothing.any():
+        warnings.warn(
+            f"{np.count_nonzero(nothing)} values are the same, farther than {_SPIKE:g} times the range of all others "
+            f"beyond these: they are taken for no data, and {'filled' if fill else 'left as they are'}; mask= says "
+            "which pixels have a value",
+            stacklevel=3,
+        )
+        mask = valid = ~nothing if valid is None else valid & ~nothing
+        image = masked_image(noisy, mask)
     given_image = image
     spikes = outlying(image, np.zeros((1, 1, 1), bool) if valid is None else ~valid, _SPIKE)
     if spikes.any():
@@ -239,6 +249,25 @@ def _picture(
     seconds = time.perf_counter() - begin
     settings |= found.settings
     return Denoised(result, known, options.method, found.step, found.risk, seconds, found.network, settings)
+
+
+def _no_data(image: NDArray[Any], valid: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    """Where an image (H, W, C) has one of its two extreme values, more than once and far beyond all others: what some
+    programs write where there is no data. (A single such value is a spike.)"""
+    found = np.zeros(image.shape, bool)
+    there = np.broadcast_to(True if valid is None else valid, image.shape)
+    for channel in range(image.shape[2]):
+        values = image[:, :, channel]
+        for extreme in (np.max, np.min):
+            left = values[there[:, :, channel] & ~found[:, :, channel]]
+            value = extreme(left)
+            others = left[left != value]
+            if len(left) - len(others) < 2 or not len(others):
+                continue
+            bottom, top = (float(number) for number in middle_range(others))
+            if top > bottom and max(value - top, bottom - value) > _SPIKE * (top - bottom):
+                found[:, :, channel] |= there[:, :, channel] & (values == value)
+    return found
 
 
 def _as_given(noisy: ArrayLike, image: NDArray[Any]) -> NDArray[Any]:

@@ -7,6 +7,7 @@ off the line. Clipping at the ends of the range lowers the variance there; block
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ _LEAST = 0.025  # standard deviation, of the range: less costs little, and textu
 def noise_grows(image: NDArray[Any], valid: NDArray[np.bool_] | None) -> bool:
     """Whether it clearly does so in half of the channels of an image (H, W, C) or more."""
     there = np.broadcast_to(True if valid is None else valid, image.shape)
-    grows = [_grows(image[:, :, c].astype(np.float64), ~there[:, :, c]) for c in range(image.shape[2])]
+    scaled = np.ldexp(image.astype(np.float64), -math.frexp(float(np.abs(image).max()))[1])  # no square overflows
+    grows = [_grows(scaled[:, :, c], ~there[:, :, c]) for c in range(image.shape[2])]
     return 2 * sum(grows) >= len(grows)
 
 

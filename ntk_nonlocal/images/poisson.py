@@ -45,6 +45,7 @@ _OTHER_NOISE = 1.5  # channels whose variance, against that of all, differs by t
 _FEWEST_IN_BIN = 24
 CLIPPED_SHARE = 0.05
 _ROUNDS = 20
+_ROUNDING = 1e-13  # of the largest value: constant blocks have such details
 _LOWEST = 1e-3  # of the values of an image lie three standard deviations below their mean
 _MANY_PHOTONS = 150.0  # beyond, the closed form of Makitalo & Foi is exact to 1e-4 photons
 _GAUSSIAN = 37.0  # read noise, in photons: beyond, that form is exact to 0.003 of it without light, too
@@ -220,7 +221,12 @@ def estimate_poisson_gaussian(noisy: ArrayLike, *, mask: ArrayLike | None = None
     counts = float(np.iinfo(given.dtype).max) if given.dtype.kind == "u" else 1.0
     image = counts * masked_image(given, mask, dtype=np.float64)
     missing = ~as_mask(mask, image.shape) if mask is not None else np.zeros((1, 1, 1), bool)
-    missing = np.broadcast_to(missing, image.shape)
+    exponent = math.frexp(float(np.abs(image).max()))[1]  # near 1 no square overflows; powers of two change no digit
+    return _of_channels(np.ldexp(image, -exponent), np.broadcast_to(missing, image.shape)).scaled(2.0**exponent)
+
+
+def _of_channels(image: Values, missing: NDArray[np.bool_]) -> PoissonGaussian:
+    """One for all channels, or where they differ for each."""
     joint = _fit(image, missing)
     channels = [(image[:, :, [c]], missing[:, :, [c]]) for c in range(image.shape[2])]
     if len(channels) == 1:
@@ -248,7 +254,7 @@ def _fit(image: Values, missing: NDArray[np.bool_]) -> PoissonGaussian:
             few = f"the mask leaves too few whole blocks of {_BLOCK}x{_BLOCK} pixels"
         raise ValueError(f"{few} for an estimate of gain and read noise; give noise=PoissonGaussian(...)")
     at, variance, weight = by_brightness(means, noise, texture)
-    if not variance.max() > 0:
+    if not variance.max() > (_ROUNDING * float(np.abs(image).max())) ** 2:
         raise ValueError("no noise was found, and no gain can be told; give noise=PoissonGaussian(...)")
     gain, dark = line(at, variance, weight)
     return _with_read(gain, dark, float(np.quantile(image[~missing], _LOWEST)))
@@ -307,12 +313,14 @@ def by_brightness(means: Values, noise: Values, texture: Values) -> tuple[Values
 
 
 def line(at: Values, variance: Values, weight: Values) -> tuple[float, float]:
-    """gain > 0 and dark variance; points above the line, which texture lifts, count less."""
+    """gain > 0 and dark variance; points above the line, which texture lifts, count less. Some variance is above 0."""
     design = np.stack([at, np.ones_like(at)], axis=1)
     counted = weight.copy()
-    fitted = np.full_like(variance, max(float(np.median(variance)), 1e-300))
-    least = 1e-6 * float(np.median(variance)) / max(float(np.ptp(at)), 1e-300)
-    gain, dark = least, float(np.median(variance))
+    # Most blocks of a drawing are constant; the noise of the others is then what there is.
+    typical = max(float(np.median(variance)), 1e-3 * float(np.mean(variance)))
+    fitted = np.full_like(variance, typical)
+    least = 1e-6 * typical / max(float(np.ptp(at)), 1e-300)
+    gain, dark = least, typical
     for _ in range(_ROUNDS):
         scale = np.sqrt(counted) / fitted
         gain, dark = np.linalg.lstsq(design * scale[:, None], variance * scale, rcond=None)[0]

@@ -191,10 +191,46 @@ def test_pages_that_the_mask_leaves_without_values(tmp_path: Path, capsys: Any) 
     np.testing.assert_allclose(found[1], stack[1], rtol=2e-7)
     Image.fromarray(np.where(np.arange(16)[:, None] < 12, 255, np.zeros((16, 16))).astype(np.uint8)).save(mask)
     assert call(source, "-o", target, "--sigma", 0, "--mask", mask) == 0
-    assert "page 1 comes back as it came: no pixel has a value" in capsys.readouterr().err
+    assert "page 1 comes back as it came: no pixel of channel 2 has a value" in capsys.readouterr().err
     tifffile.imwrite(source, stack[0], photometric="rgb")
     assert call(source, "-o", target, "--fast", "--mask", mask) == 2
-    assert "in.tif: no pixel has a value" in capsys.readouterr().err
+    assert "in.tif: no pixel of channel 2 has a value" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("fill", [False, True])
+def test_what_is_missing_in_one_channel_is_there_in_the_others(fill: bool, tmp_path: Path) -> None:
+    source, target = tmp_path / "in.tif", tmp_path / "out.tif"
+    clean = example_image(64).astype(np.float32)
+    picture = add_noise(clean, 25 / 255).astype(np.float32)
+    missing = np.zeros(picture.shape, bool)
+    missing[:24, :, 0] = True
+    tifffile.imwrite(source, np.where(missing, np.nan, picture), photometric="rgb")
+    assert call(source, "-o", target, "--fast", *["--fill"] * fill) == 0
+    found = tifffile.imread(target)
+    np.testing.assert_array_equal(np.isnan(found), missing & (not fill))
+    there = (slice(0, 24), slice(None), slice(1, 3))  # measured, beside what is missing
+    assert np.mean((found[there] - clean[there]) ** 2) < 0.5 * np.mean((picture[there] - clean[there]) ** 2)
+
+
+def test_a_picture_that_tells_no_gain_costs_no_other(tmp_path: Path, capsys: Any) -> None:
+    """Two values and no noise: once a division by zero."""
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    out.mkdir()
+    flat = np.full((32, 32), 50, np.uint8)
+    flat[20, 20] = 51
+    for name, values in (("a", noisy(32)), ("b", None), ("c", noisy(32))):
+        image = flat if values is None else np.rint(200 * values).clip(0, 255).astype(np.uint8)
+        Image.fromarray(image).save(folder / f"{name}.png")
+    assert call(folder, "-o", out, "--noise", "poisson-gaussian", "--fast") == 2
+    said = capsys.readouterr().err
+    assert "b.png: no noise was found" in said and "1 of 3 pictures were not denoised" in said
+    assert {path.name for path in out.iterdir()} == {"a.png", "c.png"}
+
+
+def test_an_empty_name_is_no_folder(tmp_path: Path, capsys: Any) -> None:
+    assert call("", "-o", tmp_path) == 2
+    assert "is a variable of the shell empty?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("order", [1, -1])

@@ -312,6 +312,37 @@ def test_a_hot_pixel_spoils_no_other(value: float, grey: Any) -> None:
         assert result.image[40, 40] == np.float32(value)
 
 
+@pytest.mark.parametrize("value", [1e20, -9999.0, float(np.finfo(np.float32).max)])
+@pytest.mark.parametrize("share", [0.02, 0.4])
+def test_values_of_no_data_spoil_no_other(value: float, share: float, grey: Any) -> None:
+    """However many they are: scattered, or a part of the image; what is filled is told."""
+    noisy = add_noise(grey, SIGMA).astype(np.float32).reshape(grey.shape[:2])
+    nothing = np.zeros(noisy.shape, bool)
+    if share < 0.1:
+        nothing = np.random.default_rng(0).random(noisy.shape) < share
+    else:
+        nothing[: round(share * len(noisy))] = True
+    expected = denoise(noisy, SIGMA, fast=True, mask=~nothing).image
+    given = np.where(nothing, np.float32(value), noisy)
+    with pytest.warns(
+        UserWarning, match=f"{nothing.sum()} values are the same.*taken for no data, and left as they are"
+    ):
+        result = denoise(given, SIGMA, fast=True).image
+    np.testing.assert_array_equal(result[~nothing], expected[~nothing])
+    assert (result[nothing] == np.float32(value)).all()
+    with pytest.warns(UserWarning, match="taken for no data, and filled"):
+        assert np.abs(denoise(given, SIGMA, fast=True, fill=True).image).max() < 3
+
+
+def test_clipped_lights_are_data(grey: Any) -> None:
+    """Many equal values, though far from most others: not a thousand times their range."""
+    noisy = add_noise(grey, SIGMA).astype(np.float32)
+    noisy[10:13, 10:13] = 100 * noisy.max()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        denoise(noisy, SIGMA, fast=True)
+
+
 @pytest.mark.parametrize(("offset", "kind"), [(1e4, np.float32), (-1e5, np.float32), (1e7, np.float64)])
 def test_an_offset_costs_nothing(offset: float, kind: Any, grey: Any) -> None:
     noisy = add_noise(grey, SIGMA)
