@@ -154,7 +154,7 @@ def _one(source: Path, target: Path, figure: Path | None, mask: Any, args: argpa
                     writer.add(photo.image, photo)
                     results.append(None)
                     continue
-                if valid is not None and not valid.any(axis=(0, 1)).all():
+                if _without_values(valid):
                     raise ValueError(f"{source}: {reason}")
                 try:
                     result = _denoised(photo, valid, args, tell)
@@ -188,16 +188,25 @@ def _valid(photo: Photo, mask: Any, args: argparse.Namespace) -> Any:
     return valid if mask is None else mask if valid is None else valid & mask
 
 
+def _without_values(valid: Any) -> str | None:
+    """What has no value at all, of a page or of some of its channels; None: there are some in all."""
+    import numpy as np
+
+    there = np.ones(1, bool) if valid is None else valid.any(axis=(0, 1))
+    if there.all():
+        return None
+    empty = ", ".join(str(number) for number in np.flatnonzero(~there) + 1)
+    return f"no pixel {f'of channel {empty} ' if there.any() else ''}has a value, for NaN, nodata or the mask"
+
+
 def _untouched(photo: Photo, valid: Any, sigma: float | tuple[float, ...] | None, noise: object) -> str | None:
     """Why a page cannot be denoised, None where it can: nothing is there, or nothing as large as the noise, or nothing
     that tells what it is."""
     import numpy as np
 
-    if valid is not None and not valid.any(axis=(0, 1)).all():
-        empty = np.flatnonzero(~valid.any(axis=(0, 1))) + 1
-        if len(empty) == valid.shape[2]:
-            return "no pixel has a value, for NaN, nodata or the mask"
-        return f"no pixel of channel {', '.join(map(str, empty))} has a value, for NaN, nodata or the mask"
+    empty = _without_values(valid)
+    if empty:
+        return empty
     level = 0.0 if sigma is None else float(np.max(sigma))
     there = np.abs(photo.image).max(initial=0, where=True if valid is None else valid)
     constant = bool(photo.image.max() == photo.image.min())
