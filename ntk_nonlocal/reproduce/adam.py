@@ -303,7 +303,7 @@ def late_bests(results: Results, source: str, optimizer: str) -> str:
 def _last(results: Results, source: str, array: str) -> float:
     """The mean over repetitions at the last step and the widest network."""
     wide = max(results.config["widths"])
-    return float(np.mean([part[array][-1] for part in results.select("frozen_descent", input=source, width=wide)]))
+    return float(np.nanmean([part[array][-1] for part in results.select("frozen_descent", input=source, width=wide)]))
 
 
 def gains(results: Results, picture: str, source: str) -> dict[str, Interval]:

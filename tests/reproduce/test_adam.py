@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,12 +24,14 @@ from ntk_nonlocal.reproduce.measures.frozen import (
     _layer_matrices,
     _path,
     _same_residual,
+    frozen_descent,
     learning_rate,
 )
 from ntk_nonlocal.reproduce.measures.joint import joint_kernel
 from ntk_nonlocal.reproduce.parts import Measured
 from ntk_nonlocal.reproduce.pictures import Picture, Pictures
 from ntk_nonlocal.reproduce.statistics import Interval, plateau
+from ntk_nonlocal.reproduce.workspace import Workspace
 
 X = np.random.default_rng(0).random((4, 4, 2)).astype(np.float32)
 Y = np.random.default_rng(1).random((4, 4, 2)).astype(np.float32)
@@ -207,6 +211,17 @@ def test_no_point_of_the_flow_has_a_residual_above_the_starts_or_below_the_last(
     found = _same_residual(flow, residuals, np.array([1.01, 1.0, 0.5, 0.001]) * residuals[0])
     assert np.isnan(found).reshape(4, -1).all(axis=1).tolist() == [True, False, False, True]
     np.testing.assert_allclose(found[1], flow[0], atol=1e-4)
+
+
+def test_a_run_whose_residual_exceeds_that_of_the_start_is_measured_without_those_steps(tmp_path: Path):
+    pictures = Pictures()
+    rates = (6e-4, 7.5e-5, 5e-4)  # of sign descent too large
+    settings = FrozenDescent(pictures.picture("smooth", 8), "cnn:depth=2", "noise", 4, 6, ("all",), rates)
+    found = frozen_descent(settings, Workspace(pictures, tmp_path))
+    beyond = found["sign.residual"] > 1
+    assert beyond.any() and np.array_equal(np.isnan(found["sign.null"]), beyond)
+    for name in ("sign.nearest", "sign.all", "sign.psnr", "sign.best_psnr", "sign.null_best", "adam.null"):
+        assert np.isfinite(found[name]).all(), name
 
 
 def test_alignment_from_common_probes_is_exact_for_a_basis():

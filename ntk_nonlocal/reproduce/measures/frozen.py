@@ -193,7 +193,7 @@ def frozen_descent(settings: FrozenDescent, workspace: Workspace) -> Arrays:
       residual, NaN where its residual exceeds the start's, which no flow's does; "nearest" (s,), from the nearest point
       of that flow; "redrawn" (s,), between the flow of the same residual and that of another network's Jacobian, what
       other weights do to gradient descent; for every theory its distance at the same step, and as THEORY_path that of
-      its nearest point; "residual" (s,), |z - y| / |z(0) - y|; "psnr" (s,) and, of the null, "null_psnr" (s,);
+      its nearest point; "residual" (s,), |z - y| / |z(0) - y|; "psnr" (s,);
       "best_psnr" over the run and "null_best" over the flow down to the run's residual;
       "flow_error", the flow's estimated relative error as far as it was needed.
     """
@@ -227,7 +227,6 @@ def frozen_descent(settings: FrozenDescent, workspace: Workspace) -> Arrays:
             "residual": wanted[kept] / wanted[0],
             "flow_error": errors[: len(reached)].max(),
             "psnr": np.array([psnr(z, clean) for z in own[kept]]),
-            "null_psnr": np.array([psnr(z, clean) for z in at]),
             "best_psnr": np.max([psnr(z, clean) for z in own]),
             "null_best": np.max([psnr(z, clean) for z in reached]),
         }
