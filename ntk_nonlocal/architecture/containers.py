@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from ntk_nonlocal.checks import told
+
 from .layer import ArchitectureError, Layer, Path, Signal
 from .layers import Conv
 
@@ -86,7 +88,7 @@ def _layers(items: tuple[object, ...], owner: str) -> tuple[Layer, ...]:
     for index, item in enumerate(items):
         if not isinstance(item, Layer):
             raise TypeError(
-                f"{owner}: argument {index} must be a layer such as Conv(3) or Relu(), got {item!r}; "
+                f"{owner}: argument {index} must be a layer such as Conv(3) or Relu(), got {told(item)}; "
                 f"write {owner}(a, b, ...), not a list"
             )
     return items  # type: ignore[return-value]
@@ -175,7 +177,7 @@ class Sum(Branches):
         for branch, where, unknown in self.inside(Signal(), Path("Sum")):
             if branch.propagate(unknown, where).state == "activated":
                 raise ArchitectureError(
-                    f"{where}: must end in a Conv, or pass its input on as Serial() does, got {branch!r}; "
+                    f"{where}: must end in a Conv, or pass its input on as Serial() does, got {told(branch)}; "
                     "append Conv(1) to it"
                 )
         passing = [branch for branch in self.branches if _passes_on(branch)]

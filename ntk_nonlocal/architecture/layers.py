@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Literal, TypeAlias, get_args
 
-from ntk_nonlocal.checks import choice, whole
+from ntk_nonlocal.checks import choice, told, whole
 
 from .layer import ArchitectureError, Layer, Nonlinearity, Path, Signal
 
@@ -22,10 +22,10 @@ PAD_MODES: dict[str, str] = {"zero": "constant", "circular": "wrap", "reflect": 
 
 def _real(value: object, minimum: float, what: str, *, exclusive: bool = False) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(float(value)):
-        raise ValueError(f"{what} must be a finite number, got {value!r}")
+        raise ValueError(f"{what} must be a finite number, got {told(value)}")
     number = float(value)
     if number < minimum or (exclusive and number == minimum):
-        raise ValueError(f"{what} must be {'above' if exclusive else 'at least'} {minimum:g}, got {value!r}")
+        raise ValueError(f"{what} must be {'above' if exclusive else 'at least'} {minimum:g}, got {told(value)}")
     return number
 
 

@@ -12,7 +12,7 @@ import typing
 from collections.abc import Callable
 from typing import Any, Literal
 
-from ntk_nonlocal.checks import nearest, whole
+from ntk_nonlocal.checks import nearest, told, whole
 
 from .containers import Concat, Serial
 from .layer import Layer
@@ -149,13 +149,13 @@ def parse_architecture(text: str) -> Serial:
                 arguments[key] = hints[key](value)
             except ValueError:
                 kind = "an integer" if hints[key] is int else "a number"
-                raise ValueError(f"{name}: {key} must be {kind}, got {value!r}") from None
+                raise ValueError(f"{name}: {key} must be {kind}, got {told(value)}") from None
         elif key == "weight_std" and value not in WEIGHT_STDS:
             try:
                 arguments[key] = float(value)
             except ValueError:
                 raise ValueError(
-                    f"{name}: weight_std must be a number, {' or '.join(map(repr, WEIGHT_STDS))}, got {value!r}"
+                    f"{name}: weight_std must be a number, {' or '.join(map(repr, WEIGHT_STDS))}, got {told(value)}"
                 ) from None
         else:
             arguments[key] = value

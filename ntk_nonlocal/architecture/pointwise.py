@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ntk_nonlocal.checks import told
+
 from .layer import Nonlinearity
 
 # Parameters of JAX's primitives that say nothing of what is computed.
@@ -78,7 +80,7 @@ def _name(function: Callable[[Array], Array]) -> str:
                 f"{type(error).__name__}: {str(error).splitlines()[0]}"
             ) from None
         if not (getattr(out, "shape", None) == () and jnp.issubdtype(out.dtype, jnp.floating)):
-            raise TypeError(f"Pointwise: {function!r} must give one real number for one, got {out!r}")
+            raise TypeError(f"Pointwise: {function!r} must give one real number for one, got {told(out)}")
         digest = hashlib.sha256()
         _add(digest, traced.jaxpr, traced.consts)
     names = list(dict.fromkeys(equation.primitive.name for equation in _flat(operations)))

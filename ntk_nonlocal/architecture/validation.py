@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ntk_nonlocal.checks import told
+
 from .containers import Serial, Sum
 from .layer import ArchitectureError, Layer, Path, Signal
 from .layers import Conv
@@ -16,14 +18,22 @@ def output_signal(architecture: Layer, image_size: tuple[int, int]) -> Signal:
 
     Raises:
       ArchitectureError: naming the layer by position, and what to do.
+      TypeError: no architecture.
     """
-    if not isinstance(architecture, Layer):
-        raise TypeError(f"architecture must be built from layers, such as nnl.cnn(depth=3), got {architecture!r}")
     return as_serial(architecture).propagate(Signal(state="raw", size=image_size), Path())
 
 
 def as_serial(architecture: Layer) -> Serial:
-    """The architecture as one Serial, so that positions are named alike."""
+    """The architecture as one Serial, so that positions are named alike.
+
+    Raises:
+      TypeError: something that is no layer.
+    """
+    if not isinstance(architecture, Layer):
+        advice = "; parse_architecture reads text" if isinstance(architecture, str) else ""
+        raise TypeError(
+            f"architecture must be built from layers, such as nnl.cnn(depth=3), got {told(architecture)}{advice}"
+        )
     return architecture if isinstance(architecture, Serial) else Serial(architecture)
 
 
@@ -72,6 +82,6 @@ def check_network(architecture: Layer) -> None:
             )
     if signal.state != "gaussian":
         raise ArchitectureError(
-            f"the architecture must end in a Conv to have output channels, got {architecture!r}; "
+            f"the architecture must end in a Conv to have output channels, got {told(architecture)}; "
             "append Conv(1, weight_std=1.0)"
         )

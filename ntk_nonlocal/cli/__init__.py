@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from .completion import SHELLS, PrintCompletion
-from .parsing import Parser, one_line
+from .parsing import Parser, one_line, spoken
 
 _COMMANDS = {
     "compare": "trained networks beside their infinite-width limit, on one image",
@@ -171,7 +171,7 @@ def _explain(error: BaseException) -> str:
         return "not enough memory; use a smaller image or crop"
     if isinstance(error, OSError) and error.strerror:
         return one_line(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
-    return one_line(error) or type(error).__name__
+    return spoken(error) or type(error).__name__
 
 
 @contextlib.contextmanager
@@ -206,7 +206,7 @@ def _messages(args: argparse.Namespace) -> Iterator[None]:
 
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         if args.verbose > 1 or (issubclass(category, UserWarning | RuntimeWarning) and not args.quiet):
-            print(f"warning: {one_line(message)}", file=sys.stderr)
+            print(f"warning: {spoken(message)}", file=sys.stderr)
 
     try:
         with warnings.catch_warnings():

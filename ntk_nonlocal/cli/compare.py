@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ntk_nonlocal.networks import OPTIMIZERS, relative_names
 
-from . import parsing
+from . import files, parsing
 
 if TYPE_CHECKING:
     from ntk_nonlocal.reproduce import Comparison
@@ -160,9 +160,7 @@ def _clean_image(args: argparse.Namespace) -> Any:
         raise ValueError(f"--crop must be at least 8x8 pixels, got {height}x{width}")
     if args.image is None:
         return crop(example_image(_EXAMPLE_SIZE), args.crop, center=args.center or _EXAMPLE_CENTRE)
-    from ntk_nonlocal.images import read_photo
-
-    return crop(read_photo(args.image).image, args.crop, center=args.center)
+    return crop(files.clean_image(args.image), args.crop, center=args.center)
 
 
 def _print_table(comparison: Comparison, folder: Path) -> None:

@@ -122,9 +122,8 @@ def run(args: argparse.Namespace) -> int:
                 if len(jobs) == 1:
                     raise
                 failed += 1  # one bad picture does not cost the others
-                where = "" if str(source) in str(error) else f"{source}: "
-                message = parsing.one_line(f"ntk-nonlocal denoise: error: {where}{error}")
-                print(message, file=sys.stderr, flush=True)
+                where = "" if str(source) in str(error) else parsing.one_line(f"{source}:") + " "
+                print(f"ntk-nonlocal denoise: error: {where}{parsing.spoken(error)}", file=sys.stderr, flush=True)
     if failed:
         print(f"ntk-nonlocal: {failed} of {len(jobs)} pictures were not denoised", file=sys.stderr)
     return 2 if failed else 0
@@ -209,8 +208,7 @@ def _untouched(photo: Photo, valid: Any, sigma: float | tuple[float, ...] | None
         return empty
     level = 0.0 if sigma is None else float(np.max(sigma))
     there = np.abs(photo.image).max(initial=0, where=True if valid is None else valid)
-    constant = bool(photo.image.max() == photo.image.min())
-    if constant and noise == "poisson-gaussian":
+    if noise == "poisson-gaussian" and photo.image.max() == photo.image.min():
         return "all values are the same, which tells no gain and no read noise"
     if there < level:
         told = f"{photo.white * level:.4g} in the file's numbers"
@@ -265,6 +263,8 @@ def _shown(image: Any, valid: Any) -> Any:
 
 def _tell(photo: Photo, target: Path, pages: list[Denoised | None], seconds: float, args: argparse.Namespace) -> None:
     """What was done, on stdout; what may be missed, on stderr."""
+    from ntk_nonlocal.denoisers import told_level
+
     results = [result for result in pages if result is not None]
     first = results[0]
     levels = [result.level for result in results]
@@ -282,14 +282,14 @@ def _tell(photo: Photo, target: Path, pages: list[Denoised | None], seconds: flo
         kind = ", coarser than pixels" * coarse + ", before JPEG compression" * compressed
         how = "given" if first.settings["sigma_given"] else "estimated" + kind
         several = len(pages) > 1
-        least, most = f"{255 * min(levels):.1f}", f"{255 * max(levels):.1f}"
+        least, most = told_level(255 * min(levels)), told_level(255 * max(levels))
         sigma = least if least == most else f"{least} to {most}"
         sigma = sigma if several else first.told_sigma()
         plain = photo.white == 255 or (photo.white == 65535 and not several and 255 * min(levels) >= 1)
         unit = "" if plain else f" of 255, {_in_file(levels, photo.white)} in the file's numbers"
         count = f"{len(pages)} pages, " if several else ""
         step = "" if several else _chosen(first)
-        line = f"{target}: {count}sigma {sigma}{unit} ({how}){step}{_camera(first, photo.white)}, {seconds:.1f} s"
+        line = f"{target}: {count}sigma {sigma}{unit} ({how}){step}{_camera(results, photo.white)}, {seconds:.1f} s"
         print(parsing.one_line(line), flush=True)
     if args.quiet:
         return
@@ -297,6 +297,13 @@ def _tell(photo: Photo, target: Path, pages: list[Denoised | None], seconds: flo
     if any("grows" in result.settings for result in results):
         print(
             parsing.one_line(f"{target}: the noise grows with the brightness; give --noise poisson-gaussian"),
+            file=sys.stderr,
+        )
+    elif cut := max(result.settings.get("cut", 0.0) for result in results):
+        print(
+            parsing.one_line(f"{target}: {100 * cut:.0f} % of the values stand at an end of their range, where noise ")
+            + " is cut off; there is probably more of it than was estimated; where you see noise that is left, give "
+            + "--sigma",
             file=sys.stderr,
         )
     elif doubts:
@@ -321,21 +328,32 @@ def _contrast(result: Denoised) -> float:
 
 
 def _in_file(levels: list[float], white: float) -> str:
-    least, most = f"{white * min(levels):.4g}", f"{white * max(levels):.4g}"
+    return _range([white * level for level in levels])
+
+
+def _range(numbers: Any) -> str:
+    least, most = f"{min(numbers):.4g}", f"{max(numbers):.4g}"
     return least if least == most else f"{least} to {most}"
 
 
-def _camera(result: Denoised, white: float) -> str:
-    """Gain and dark variance in the file's numbers."""
+def _camera(results: list[Denoised], white: float) -> str:
+    """Gain and dark variance in the file's numbers, of several pages from the least to the largest."""
     import numpy as np
 
-    if "gain" not in result.settings:
+    found = [_gain_and_dark_variance(result, white) for result in results if "gain" in result.settings]
+    if not found:
         return ""
-    gain, dark = (
-        "/".join(f"{number:.4g}" for number in np.atleast_1d(numbers))
-        for numbers in _gain_and_dark_variance(result, white)
-    )
+    gain, dark = (_by_channel([np.atleast_1d(pair[which]) for pair in found]) for which in (0, 1))
     return f", gain {gain}, read^2 - gain * offset {dark}"
+
+
+def _by_channel(pages: list[Any]) -> str:
+    """Numbers by channel, of several pages the range of each; of pages of which some have one number, over all."""
+    import numpy as np
+
+    if len({len(page) for page in pages}) > 1:
+        pages = [np.atleast_1d(number) for page in pages for number in page]
+    return "/".join(_range(numbers) for numbers in zip(*pages, strict=True))
 
 
 def _gain_and_dark_variance(result: Denoised, white: float) -> tuple[Any, Any]:
@@ -343,6 +361,13 @@ def _gain_and_dark_variance(result: Denoised, white: float) -> tuple[Any, Any]:
     import numpy as np
 
     return np.multiply(white, result.settings["gain"]), np.multiply(white**2, result.settings["dark_variance"])
+
+
+def _noise_of(result: Denoised, white: float) -> dict[str, Any] | None:
+    if "gain" not in result.settings:
+        return None
+    gain, dark = _gain_and_dark_variance(result, white)
+    return {"gain": gain, "dark_variance": dark}
 
 
 def _chosen(result: Denoised) -> str:
@@ -375,9 +400,9 @@ def _facts(photo: Photo, target: Path, pages: list[Denoised | None], seconds: fl
     }
     if several:
         facts["pages"] = len(pages)
-    if "gain" in result.settings:
-        gain, dark = _gain_and_dark_variance(result, photo.white)
-        facts["noise"] = {"gain": gain, "dark_variance": dark}
+    noises = [one and _noise_of(one, photo.white) for one in pages]
+    if any(noises):
+        facts["noise"] = noises if several else noises[0]
     return dict(plain(facts))
 
 

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from . import parsing
+from . import files, parsing
 
 _DESCRIPTION = """\
 Adds noise to a picture and writes one HTML page on which its filters can be looked at: point at a pixel, and see what
@@ -60,12 +60,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Runs the command; raises ValueError on bad input, before long work."""
     from ntk_nonlocal.explore import explore
-    from ntk_nonlocal.images import add_noise, crop, example_image, read_photo
+    from ntk_nonlocal.images import add_noise, crop, example_image
 
     from .progress import Progress
 
     parsing.check_no_input([args.out], [args.image], "--out")
-    whole = example_image(256) if args.image is None else read_photo(args.image).image
+    whole = example_image(256) if args.image is None else files.clean_image(args.image)
     center = args.center or ((64, 112) if args.image is None else None)
     clean = crop(whole, args.crop, center=center).astype("float32")
     noisy = add_noise(clean, args.sigma, seed=args.seed)

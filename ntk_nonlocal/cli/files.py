@@ -87,13 +87,34 @@ def figures(figure: Path | None, mask: Path | None, jobs: list[tuple[Path, Path]
     return found
 
 
+def clean_image(path: Path) -> Any:
+    """A picture (H, W, C) with values in [0, 1], all of whose pixels have one."""
+    import numpy as np
+
+    from ntk_nonlocal.images import as_image, read_photo
+
+    photo = read_photo(path)
+    if photo.valid is not None:
+        raise ValueError(
+            f"{path} has {np.count_nonzero(~photo.valid)} samples without a value, NaN or nodata, and a clean picture "
+            "is needed; fill them first, with ntk-nonlocal denoise --fill"
+        )
+    try:
+        return as_image(photo.image)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
 def mask(path: Path, quiet: bool) -> Any:
     """Where a mask's file is not black, shape (H, W, 1): not below half of its brightest."""
     import numpy as np
 
     from ntk_nonlocal.images import read_photo
 
-    photo = read_photo(path)
+    try:
+        photo = read_photo(path)
+    except ValueError as error:
+        raise ValueError(f"--mask: {error}") from error
     if photo.alpha is not None and (photo.alpha < photo.alpha.max()).any():
         raise ValueError(f"--mask {path} has transparency; say by black and white which pixels have a value")
     seen = photo.image if photo.valid is None else np.where(photo.valid, photo.image, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import secrets
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -50,6 +51,16 @@ class Parser(argparse.ArgumentParser):
 def one_line(message: object) -> str:
     """A message without line breaks."""
     return " ".join(str(message).split())
+
+
+def spoken(message: object) -> str:
+    """A message of the package on one line, with its arguments as the options of the command."""
+    text = one_line(message).replace("noise=PoissonGaussian(...)", "--noise poisson-gaussian:gain=..,offset=..,read=..")
+    return re.sub(r"(?<![\w.])(mask|fill|noise|sigma)=(?:'([\w-]+)')?(?=[\s,;.)]|$)", _option, text)
+
+
+def _option(found: re.Match[str]) -> str:
+    return f"--{found[1]} {found[2]}" if found[2] else f"--{found[1]}"
 
 
 def _checked(parse: Callable[[str], Value]) -> Callable[[str], Value]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -30,7 +31,11 @@ def tv(noisy: Image, sigma: float) -> tuple[Image, dict[str, Any]]:
     from skimage.restoration import denoise_tv_chambolle
 
     settings = {"weight": 0.9 * sigma}
-    return denoise_tv_chambolle(noisy, channel_axis=2, **settings), settings  # type: ignore[no-untyped-call]
+    exponent = math.frexp(float(np.abs(noisy).max()))[1]  # near 1, where no square overflows
+    found = denoise_tv_chambolle(  # type: ignore[no-untyped-call]
+        np.ldexp(noisy, -exponent), channel_axis=2, weight=math.ldexp(settings["weight"], -exponent)
+    )
+    return np.ldexp(found, exponent), settings
 
 
 def require_bm3d() -> None:

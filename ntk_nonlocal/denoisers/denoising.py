@@ -53,6 +53,9 @@ _NO_NOISE = 1e-5
 _FAR = 10.0  # times the range of the values, from zero
 _SPIKE = 1000.0  # times the range of all others: no value of the scene, and too large to be computed beside them
 _CLIPPED = 1e-3  # a share of the values
+# Where clipping makes the estimate of strong noise, or of hardly any values that are left, too low.
+_CUT, _STRONG, _MOSTLY = 0.05, 30 / 255, 0.5
+_LARGEST, _LEAST = 1e150, 1e-150  # of which squares are numbers
 
 # Where the standard deviation of stabilised noise is believed to lie, whatever is measured.
 _STABLE = (0.85, 1.1)
@@ -204,14 +207,20 @@ def _picture(
             stacklevel=3,
         )
         image = neighbours_of(image, spikes)
-    settings: dict[str, Any] = {"method": options.method, "seed": options.seed, "clipped": _clipped(image)}
+    _check_scale(image)
+    ends = _at_ends(image)
+    settings: dict[str, Any] = {"method": options.method, "seed": options.seed, "clipped": ends > _CLIPPED}
     settings["white"] = white_of(image)
     seen = representative(image)
     settings["span"] = max(float(np.ptp(middle_range(seen[:, :, c]))) for c in range(seen.shape[2]))
     known: Sigma
+    if noise == "poisson-gaussian" and not np.ptp(image, axis=(0, 1)).any():
+        noise = "gaussian"  # of which there is none either, and which needs no gain
     if isinstance(noise, str) and noise == "gaussian":
         levels = levels_of(image, sigma, valid)
         settings |= {"sigma_given": sigma is not None, "sigma": levels.sigma}
+        if sigma is None and levels.level > 0 and ends > (_CUT if levels.level >= _STRONG * image.max() else _MOSTLY):
+            settings["cut"] = ends
         coarse = levels.coarse
         sure = coarse is not None and coarse.sure
         if coarse is not None and not sure:
@@ -223,6 +232,7 @@ def _picture(
             settings["grows"] = True
         origin = _origin(image).astype(image.dtype)
         far = bool(origin.any())
+        settings |= {"far": True} if far else {}
         found, known = _gaussian(image - origin if far else image, levels, valid, options, report), levels.sigma
         if far:
             found = replace(found, image=found.image + origin)
@@ -369,10 +379,20 @@ def _origin(image: NDArray[Any]) -> NDArray[np.float64]:
     return found
 
 
-def _clipped(image: NDArray[Any]) -> bool:
-    """Whether values stop at 0 and at their largest, and so many stand there that they did not come there by chance."""
-    ends = np.count_nonzero(image <= 0) + np.count_nonzero(image == image.max()) - 1
-    return bool(image.min() >= 0 and ends > _CLIPPED * image.size)
+def _at_ends(image: NDArray[Any]) -> float:
+    """The share of the values at 0 and at their largest, where they stop there; zero where some are negative."""
+    if image.min() < 0:
+        return 0.0
+    return float(np.count_nonzero(image <= 0) + np.count_nonzero(image == image.max()) - 1) / image.size
+
+
+def _check_scale(image: NDArray[Any]) -> None:
+    """Raises ValueError where squares of the values are no numbers of double precision."""
+    largest = float(np.abs(image).max())
+    if largest > _LARGEST or 0 < largest < _LEAST:
+        raise ValueError(
+            f"the largest value of an image lies in {_LEAST:g}..{_LARGEST:g}, got {largest:.3g}; divide it by that"
+        )
 
 
 def _in_tiles(

@@ -66,10 +66,10 @@ class Denoised:
         mislead.
 
         The risk of noise that clipping has cut is far too low, and so is that of noise coarser than pixels, behind JPEG
-        compression; and the noise's energy, which it knows only on average, has the standard deviation
-        sigma^2 sqrt(2 / N) per sample: a risk of less than three of them is left out.
+        compression; values far from zero have no white; and the noise's energy, which it knows only on average, has the
+        standard deviation sigma^2 sqrt(2 / N) per sample: a risk of less than three of them is left out.
         """
-        if self.risk is None or self.settings["clipped"] or {"correlation", "compressed"} & self.settings.keys():
+        if self.risk is None or self.settings["clipped"] or {"correlation", "compressed", "far"} & self.settings.keys():
             return None
         if self.risk < 3 * self.level**2 * math.sqrt(2 / self.image.size) or self.risk <= 0:
             return None
@@ -88,8 +88,8 @@ class Denoised:
         """The noise level in 8-bit units, in words: 25.0, by channel 10.0, 10.0, 40.0, of a map 5.0 to 40.0."""
         levels = 255 / self.white * np.atleast_1d(self.sigma)
         if levels.ndim == 1 and levels.size <= _FEW_LEVELS:
-            return ", ".join(f"{level:.1f}" for level in levels)
-        return f"{levels.min():.1f} to {levels.max():.1f}"
+            return ", ".join(map(told_level, levels))
+        return f"{told_level(levels.min())} to {told_level(levels.max())}"
 
     def told_doubt(self) -> str:
         """That the noise is or may be not white, or not even, and what to do then; empty where it is."""
@@ -99,6 +99,8 @@ class Denoised:
             return " of noise before JPEG compression"
         if "grows" in self.settings:
             return ", which grows with the brightness (give noise='poisson-gaussian')"
+        if "cut" in self.settings:
+            return f", probably more (clipped in {100 * self.settings['cut']:.0f} % of the values; give sigma)"
         if "coarse_sigma" not in self.settings:
             return ""
         level = 255 / self.white * self.settings["coarse_sigma"]
@@ -127,7 +129,13 @@ class Denoised:
 
 
 _FEW_LEVELS = 4
+_LEAST_DECIMAL = 0.05
 _PART = 5  # the enlarged part is this share of the shorter side
+
+
+def told_level(level: float) -> str:
+    """A noise level in 8-bit units: one decimal, and two digits of what that would make zero."""
+    return f"{level:.1f}" if level == 0 or level >= _LEAST_DECIMAL else f"{level:.2g}"
 
 
 def draw_side_by_side(noisy: ArrayLike, result: Denoised, path: Path) -> None:

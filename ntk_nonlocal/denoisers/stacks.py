@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ntk_nonlocal.checks import told
 from ntk_nonlocal.images import plain_array
 
 from .result import Denoised
@@ -40,7 +41,7 @@ def is_stack(noisy: ArrayLike, axes: str | None) -> bool:
             )
         return False
     if axes not in get_args(Axes):
-        raise ValueError(f"axes is one of {', '.join(map(repr, get_args(Axes)))}, got {axes!r}")
+        raise ValueError(f"axes is one of {', '.join(map(repr, get_args(Axes)))}, got {told(axes)}")
     if len(shape) != len(axes):
         raise ValueError(f"axes={axes!r} names {len(axes)} axes, and the array has shape {shape}")
     if axes[0] == "T" and shape[0] == 0:
@@ -88,22 +89,30 @@ def denoise_slices(
         results.append(_without_image(result))
     assert target is not None
     images = target if target.ndim == 4 else target[:, :, :, None]
-    known = [result.sigma for result in results]
-    if len({np.shape(sigma) for sigma in known}) > 1:  # some slices were estimated by channel
-        known = [np.broadcast_to(sigma, images.shape[-1]) for sigma in known]
-    levels = np.array(known)
+    levels = _of_slices([result.sigma for result in results])
     steps = Counter(result.step for result in results)
     risks = [result.risk for result in results if result.risk is not None]
     first = results[0]
     settings = first.settings | {"slices": count, "sigma": levels, "steps_of_slices": [r.step for r in results]}
     settings["clipped"] = any(result.settings["clipped"] for result in results)
-    for key in ("correlation", "coarse_sigma", "compressed", "grows"):
+    for key in ("white", "span", "correlation", "coarse_sigma", "compressed", "grows", "cut", "far"):
         if found := [result.settings[key] for result in results if key in result.settings]:
             settings[key] = max(found)
+    for key in ("gain", "dark_variance"):
+        if not settings["sigma_given"] and any(key in result.settings for result in results):
+            settings[key] = _of_slices([result.settings.get(key, np.nan) for result in results])
     sigma = first.sigma if first.settings["sigma_given"] and "noise" not in first.settings else levels
     risk = float(np.mean(risks)) if risks else None
     seconds = time.perf_counter() - begin
     return Denoised(images, sigma, first.method, steps.most_common(1)[0][0], risk, seconds, first.network, settings)
+
+
+def _of_slices(numbers: list[Any]) -> NDArray[np.float64]:
+    """What was estimated, shape (T,), or (T, C) where it was by channel in some."""
+    channels = max(np.size(number) for number in numbers)
+    if len({np.shape(number) for number in numbers}) > 1:
+        numbers = [np.broadcast_to(number, channels) for number in numbers]
+    return np.array(numbers)
 
 
 def _target(stack: NDArray[Any], out: NDArray[Any] | None, axes: str) -> NDArray[Any] | None:

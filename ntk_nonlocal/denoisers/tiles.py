@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ntk_nonlocal.checks import told
+
 
 @dataclass(frozen=True)
 class Tiles:
@@ -27,7 +29,7 @@ class Tiles:
           ValueError: ``largest`` is not above twice the overlap.
         """
         if largest <= 2 * overlap:
-            raise ValueError(f"a tile must be larger than twice the overlap of {overlap} pixels, got {largest!r}")
+            raise ValueError(f"a tile must be larger than twice the overlap of {overlap} pixels, got {told(largest)}")
         (height, rows), (width, columns) = (_along(length, largest, overlap) for length in shape)
         return cls((height, width), overlap, tuple((row, column) for row in rows for column in columns))
 

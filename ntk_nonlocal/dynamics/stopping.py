@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from ntk_nonlocal.checks import told
 from ntk_nonlocal.images import check_sigma, finite_array
 from ntk_nonlocal.linalg import Estimate, Small, SpectralFilter, check_steps, descent_filter, probe_generator
 
@@ -120,9 +121,9 @@ def monte_carlo_sure(
     _check_sigma(sigma, image)
     size = 0.1 * sigma if epsilon is None else float(epsilon)
     if not 0 < size < math.inf:
-        raise ValueError(f"epsilon must be a positive number, got {epsilon!r}")
+        raise ValueError(f"epsilon must be a positive number, got {told(epsilon)}")
     if probes < 1:
-        raise ValueError(f"probes must be at least 1, got {probes!r}")
+        raise ValueError(f"probes must be at least 1, got {told(probes)}")
     estimates = _run(denoiser, image)
     rng = probe_generator(seed)
     divergences = []

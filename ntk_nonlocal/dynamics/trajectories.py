@@ -25,7 +25,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from ntk_nonlocal.checks import positive, whole
+from ntk_nonlocal.checks import positive, told, whole
 from ntk_nonlocal.linalg import (
     BlockKrylov,
     Estimate,
@@ -308,7 +308,7 @@ def _check_options(
     if lambda_max is not None:
         positive("lambda_max", lambda_max)
     if whole("probes", probes, 0, 2**20) == 0 and lambda_max is None:
-        raise ValueError(f"probes must be at least 1 (0 only where lambda_max is given), got {probes!r}")
+        raise ValueError(f"probes must be at least 1 (0 only where lambda_max is given), got {told(probes)}")
     whole("max_products", max_products, 1)
     return check_tolerance(op, tolerance)
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntk_nonlocal.architecture import Layer, autoencoder, output_signal, unet, vanilla_cnn
-from ntk_nonlocal.checks import nearest
+from ntk_nonlocal.checks import nearest, told
 from ntk_nonlocal.denoisers import nonlocal_means
 from ntk_nonlocal.kernels import nngp_kernel, tangent_kernel
 from ntk_nonlocal.networks import empirical_kernel, noise_input, to_flax, train
@@ -62,11 +62,11 @@ def check_kernels(kernels: object, image_shape: tuple[int, int]) -> tuple[str, .
     names = tuple(kernels.split(",")) if isinstance(kernels, str) else kernels
     if not isinstance(names, Sequence) or isinstance(names, bytes) or not all(isinstance(name, str) for name in names):
         raise ValueError(
-            f"kernels must be names such as 'vanilla-noise,nlm', got {kernels!r}; known: {', '.join(KERNELS)}"
+            f"kernels must be names such as 'vanilla-noise,nlm', got {told(kernels)}; known: {', '.join(KERNELS)}"
         )
     names = tuple(names)
     if not names or len(set(names)) < len(names):
-        raise ValueError(f"kernels must be different names, at least one, got {kernels!r}")
+        raise ValueError(f"kernels must be different names, at least one, got {told(kernels)}")
     for name in names:
         if name not in KERNELS:
             raise ValueError(f"unknown kernel {name!r}{nearest(name, KERNELS)}; known: {', '.join(KERNELS)}")

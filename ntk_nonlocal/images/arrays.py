@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from ntk_nonlocal.checks import told
+
 if TYPE_CHECKING:
     import jax
     from jaxtyping import Float, Shaped
@@ -36,6 +38,8 @@ FEW_CHANNELS = 4
 _ROUNDING = 1e-6
 # Noise may leave [0, 1], but an image that is further away than this is on another scale.
 _FURTHEST_VALUE = 20.0
+# Of Pillow's images: of whose numbers an array of grey or RGB is made.
+_PLAIN_MODES = ("1", "L", "RGB", "F", "I", "I;16", "I;16L", "I;16B", "I;16N")
 # What white is, and the darkest picture of such a scale: one of 8 bits that is nearly black, or of 12 bits among 16.
 _WHITES = ((1.0, 1 / 256), (255.0, 16.0), (65535.0, 4096.0))
 
@@ -216,7 +220,7 @@ def check_sigma(sigma: float, largest: float | None = None) -> float:
         scale, most = f"in the units of the image{reach}", largest
     number = np.asarray(sigma)
     if number.ndim != 0 or number.dtype.kind not in "iuf":
-        raise TypeError(f"sigma is one number {scale}, got {sigma!r}")
+        raise TypeError(f"sigma is one number {scale}, got {told(sigma)}")
     value = float(number)
     if value > most:
         raise ValueError(f"sigma is {scale}, got {value:g}; where white is 1, a level of 25 in 8-bit units is 25/255")
@@ -244,11 +248,17 @@ def plain_array(name: str, value: Any) -> Known:
     """``value`` as an array of whatever kind, of JAX where it is one.
 
     Raises:
-      ValueError: rows of different lengths, or a masked array.
+      ValueError: rows of different lengths, a masked array, or a Pillow image of palette indices, ink or transparency.
     """
     loaded = sys.modules.get("jax")  # before it is loaded nothing is an array of JAX
     if loaded is not None and isinstance(value, loaded.Array):
         return cast("jax.Array", value)
+    pillow = sys.modules.get("PIL.Image")
+    if pillow is not None and isinstance(value, pillow.Image) and value.mode not in _PLAIN_MODES:
+        raise ValueError(
+            f"{name} must be grey or RGB, got a Pillow image of mode {value.mode!r}, whose numbers are no plain "
+            "brightness or colour; convert it, with x.convert('RGB') or x.convert('L')"
+        )
     if isinstance(value, np.ma.MaskedArray):
         raise ValueError(
             f"{name} must be a plain array, got a masked one, whose mask would be ignored; "
@@ -321,7 +331,10 @@ def _float_type(given: np.dtype[Any], wanted: DTypeLike | None) -> np.dtype[Any]
     if kind not in "fb" and not (kind == "u" and given.itemsize <= 2):
         advice = "pass numbers in an array of shape (H, W) or (H, W, C)"
         if kind in "iu":
-            advice = "say what the range is by x.astype('uint8') for 0..255 or x.astype('uint16') for 0..65535"
+            advice = (
+                "say what the range is by x.astype('uint8') for 0..255 or x.astype('uint16') for 0..65535, or take "
+                "x.astype('float32'), values as they are"
+            )
         elif kind == "c":
             advice = "take its real part or its modulus"
         raise TypeError(f"the values of an image are uint8, uint16, bool or float, got {given}; {advice}")

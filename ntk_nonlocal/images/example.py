@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ntk_nonlocal.checks import told
+
 from .arrays import as_image, check_picture_shape, real_array
 
 if TYPE_CHECKING:
@@ -45,14 +47,14 @@ def crop(
 
 def _pair(name: str, value: Any) -> tuple[int, int]:
     if not isinstance(value, tuple | list) or len(value) != 2:
-        raise ValueError(f"{name} is a pair of whole numbers of pixels, got {value!r}")
+        raise ValueError(f"{name} is a pair of whole numbers of pixels, got {told(value)}")
     first, second = (_whole_number(item, name) for item in value)
     return first, second
 
 
 def _whole_number(value: Any, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise ValueError(f"{name} is one whole number of pixels or a pair of them, got {value!r}")
+        raise ValueError(f"{name} is one whole number of pixels or a pair of them, got {told(value)}")
     return int(value)
 
 

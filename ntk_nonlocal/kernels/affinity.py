@@ -26,7 +26,7 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from ntk_nonlocal.checks import whole
+from ntk_nonlocal.checks import told, whole
 from ntk_nonlocal.images import finite_jax
 from ntk_nonlocal.operators import static_field
 from ntk_nonlocal.xla import alive, computed_once
@@ -129,12 +129,14 @@ def patch_affinity(
     image = finite_jax("planes", planes, ("C", "H", "W"), floats=True)
     given = None if precision is None else finite_jax("precision", precision, ("P", "H", "W"), floats=True)
     if whole("patch_size", patch_size, 1) % 2 == 0:
-        raise ValueError(f"patch_size must be odd and positive, got {patch_size!r}")
+        raise ValueError(f"patch_size must be odd and positive, got {told(patch_size)}")
     if patch_size // 2 >= min(image.shape[1:]):
         raise ValueError(f"patch_size {patch_size} is too large to mirror a {image.shape[1]}x{image.shape[2]} image")
     whole("window", window, 1)
     if not (bandwidth > 0 and np.isfinite(bandwidth)) or not (offset >= 0 and np.isfinite(offset)):
-        raise ValueError(f"bandwidth must be positive and offset not negative, got {bandwidth!r} and {offset!r}")
+        raise ValueError(
+            f"bandwidth must be positive and offset not negative, got {told(bandwidth)} and {told(offset)}"
+        )
     if given is not None and (given.shape[0] not in (1, image.shape[0]) or given.shape[1:] != image.shape[1:]):
         raise ValueError(f"precision must have the shape of planes {image.shape}, or one plane, got {given.shape}")
     op = PatchAffinity(

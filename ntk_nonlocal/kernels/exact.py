@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 
 from ntk_nonlocal.architecture import Layer, Nonlinearity, Serial, as_serial, convolutions, output_signal, walk
-from ntk_nonlocal.checks import choice, whole
+from ntk_nonlocal.checks import choice, told, whole
 from ntk_nonlocal.images import checked_input
 from ntk_nonlocal.operators import DenseOperator, LinearOperator
 
@@ -119,7 +119,7 @@ class _Options:
                 whole(name, number, 1)
         if self.mesh is not None and not isinstance(self.mesh, Mesh):
             raise TypeError(
-                f"mesh must be a jax.sharding.Mesh, such as jax.make_mesh((2,), ('blocks',)), got {self.mesh!r}"
+                f"mesh must be a jax.sharding.Mesh, such as jax.make_mesh((2,), ('blocks',)), got {told(self.mesh)}"
             )
 
 

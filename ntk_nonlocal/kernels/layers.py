@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ntk_nonlocal.architecture import Layer, PlacedConv, convolutions
-from ntk_nonlocal.checks import whole
+from ntk_nonlocal.checks import told, whole
 
 LayerWeights = tuple[tuple[float, float], ...]
 
@@ -38,8 +38,6 @@ def standard_layer_weights(
       TypeError: something that is no layer.
       ValueError: a width or number of channels below one, or a width without the channels.
     """
-    if not isinstance(architecture, Layer):
-        raise TypeError(f"architecture must be built from layers, such as nnl.cnn(depth=3), got {architecture!r}")
     width = None if width is None else whole("width", width, 1)
     in_channels = None if in_channels is None else whole("in_channels", in_channels, 1)
     if width is not None and in_channels is None:
@@ -68,6 +66,6 @@ def check_layer_weights(layer_weights: object, placed_convs: tuple[PlacedConv, .
     if factors.shape != (len(placed_convs), 2) or not np.isfinite(factors).all() or (factors < 0).any():
         raise ValueError(
             f"layer_weights must hold one (weight factor, bias factor), finite and at least 0, for each of the "
-            f"{len(placed_convs)} convolutions, got {layer_weights!r}"
+            f"{len(placed_convs)} convolutions, got {told(layer_weights)}"
         )
     return tuple((float(weight), float(bias)) for weight, bias in factors)

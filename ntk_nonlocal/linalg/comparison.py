@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jax.typing import ArrayLike
 
+from ntk_nonlocal.checks import told
 from ntk_nonlocal.images import finite_array
 from ntk_nonlocal.operators import LinearOperator
 from ntk_nonlocal.xla import by_value
@@ -74,7 +75,9 @@ def leading_eigenvectors(
     height, width, channels = array.shape
     matrix = array.reshape(-1, channels)
     if not 1 <= k <= min(matrix.shape):
-        raise ValueError(f"k must lie in 1..{min(matrix.shape)} (pixels or channels, whichever are fewer), got {k!r}")
+        raise ValueError(
+            f"k must lie in 1..{min(matrix.shape)} (pixels or channels, whichever are fewer), got {told(k)}"
+        )
     if centered:
         matrix = matrix - matrix.mean(axis=1, keepdims=True)
     left, singular, _ = np.linalg.svd(matrix, full_matrices=False)
@@ -170,7 +173,7 @@ def _moments(a: LinearOperator, b: LinearOperator, centered: bool, probes: int |
     if a.image_shape != b.image_shape:
         raise ValueError(f"the kernels belong to images of {a.image_shape} and {b.image_shape} pixels")
     if probes is not None and (isinstance(probes, bool) or not isinstance(probes, int) or probes < 2):
-        raise ValueError(f"probes must be an integer of at least 2, got {probes!r}")
+        raise ValueError(f"probes must be an integer of at least 2, got {told(probes)}")
     count = a.shape[0]
     if probes is None and count <= _EXACT_PIXELS:
         z = np.eye(count)

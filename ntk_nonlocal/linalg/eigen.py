@@ -19,7 +19,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ntk_nonlocal.checks import seed as check_seed
-from ntk_nonlocal.checks import whole
+from ntk_nonlocal.checks import told, whole
 from ntk_nonlocal.operators import LinearOperator, check_operator
 from ntk_nonlocal.xla import by_value
 
@@ -83,7 +83,7 @@ def eigenpairs(
     check_operator(op)
     pixels = op.shape[0]
     if isinstance(k, bool) or not isinstance(k, Integral) or not 1 <= k <= pixels:
-        raise ValueError(f"k must be an integer in 1..{pixels}, the number of pixels, got {k!r}")
+        raise ValueError(f"k must be an integer in 1..{pixels}, the number of pixels, got {told(k)}")
     whole("block_size", block_size, 1)
     whole("max_products", max_products, 1)
     limit = check_tolerance(op, tolerance)

@@ -17,6 +17,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from ntk_nonlocal.checks import told
 from ntk_nonlocal.images import finite_jax
 from ntk_nonlocal.operators import LinearOperator, check_operator
 
@@ -38,7 +39,7 @@ def check_steps(steps: Sequence[int] | ArrayLike) -> np.ndarray[Any, np.dtype[np
     """
     array = np.asarray(steps) if np.iterable(steps) and not isinstance(steps, dict) else np.empty(0)
     if array.ndim != 1 or array.size == 0 or not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(f"steps must be a non-empty list of integers such as [1, 10, 100], got {steps!r}")
+        raise ValueError(f"steps must be a non-empty list of integers such as [1, 10, 100], got {told(steps)}")
     if array.min() < 0 or array.max() > MAX_STEPS:
         raise ValueError(f"steps must lie in 0..{MAX_STEPS}, got {int(array.min())}..{int(array.max())}")
     return array.astype(np.int64)
@@ -67,7 +68,7 @@ def check_tolerance(op: LinearOperator, tolerance: float | None) -> float:
     if tolerance is None:
         return 1e-10 if op.dtype == np.float64 else 1e-5
     if not isinstance(tolerance, Real) or not 0 < tolerance < 1:
-        raise ValueError(f"tolerance must lie in (0, 1), got {tolerance!r}")
+        raise ValueError(f"tolerance must lie in (0, 1), got {told(tolerance)}")
     return float(tolerance)
 
 
@@ -104,7 +105,7 @@ def flow_filter(times: Sequence[float] | ArrayLike) -> SpectralFilter:
     """
     array = np.asarray(times, np.float64)
     if array.ndim != 1 or array.size == 0 or not np.isfinite(array).all() or array.min() < 0:
-        raise ValueError(f"times must be a non-empty list of finite numbers >= 0, got {times!r}")
+        raise ValueError(f"times must be a non-empty list of finite numbers >= 0, got {told(times)}")
 
     def evaluate(x: Small) -> Small:
         return -np.expm1(-array[:, None] * x)
@@ -125,7 +126,7 @@ def momentum_filter(
     """
     times = check_steps(steps)
     if not 0 <= momentum < 1:
-        raise ValueError(f"momentum must lie in [0, 1), got {momentum!r}")
+        raise ValueError(f"momentum must lie in [0, 1), got {told(momentum)}")
     eta = check_step_size(step_size, 2 * (1 + momentum) / (1 + 2 * momentum) if nesterov else 2 * (1 + momentum))
 
     def evaluate(x: Small) -> Small:

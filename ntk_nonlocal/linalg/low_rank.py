@@ -20,7 +20,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from ntk_nonlocal.checks import choice, whole
+from ntk_nonlocal.checks import choice, told, whole
 from ntk_nonlocal.operators import LinearOperator, check_operator, static_field
 from ntk_nonlocal.xla import by_value
 
@@ -93,7 +93,7 @@ class LowRankOperator(LinearOperator):
         unit = max(float(values[-1]), 0.0) if lambda_max is None else float(lambda_max)
         if not (math.isfinite(unit) and unit >= 0) or step_size * values[-1] >= 2 * unit > 0:
             raise ValueError(
-                f"lambda_max must be finite and above {values[-1]:.6g} * step_size / 2, got {lambda_max!r}"
+                f"lambda_max must be finite and above {values[-1]:.6g} * step_size / 2, got {told(lambda_max)}"
             )
         if unit == 0:
             return jnp.tile(begin, (len(np.asarray(steps)), 1, 1, 1))
@@ -127,7 +127,7 @@ def nystrom(
     check_operator(op)
     pixels = op.shape[0]
     if isinstance(rank, bool) or not isinstance(rank, Integral) or not 1 <= rank <= pixels:
-        raise ValueError(f"rank must be an integer in 1..{pixels}, the number of pixels, got {rank!r}")
+        raise ValueError(f"rank must be an integer in 1..{pixels}, the number of pixels, got {told(rank)}")
     choice("sampling", sampling, ("columns", "gaussian"))
     _require_symmetric(op)
     rng = probe_generator(seed)

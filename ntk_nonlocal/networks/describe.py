@@ -25,7 +25,7 @@ from ntk_nonlocal.architecture import (
     output_signal,
     walk,
 )
-from ntk_nonlocal.checks import whole
+from ntk_nonlocal.checks import told, whole
 from ntk_nonlocal.kernels import LagKernel, memory_plans, tangent_kernel
 
 from .finite import MOST_CHANNELS
@@ -140,7 +140,7 @@ def describe(
 def _shape(image_shape: object) -> tuple[int, int, int]:
     sizes = tuple(image_shape) if isinstance(image_shape, tuple | list) else ()
     if len(sizes) not in (2, 3):
-        raise ValueError(f"image_shape must be (H, W) or (H, W, C), got {image_shape!r}")
+        raise ValueError(f"image_shape must be (H, W) or (H, W, C), got {told(image_shape)}")
     height, columns, channels = (*sizes, 3)[:3]
     return (
         whole("image_shape: the height", height, 1, _MOST_PIXELS),

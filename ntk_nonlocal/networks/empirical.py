@@ -22,6 +22,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ntk_nonlocal.architecture import convolutions
+from ntk_nonlocal.checks import told
 from ntk_nonlocal.kernels import LayerWeights
 from ntk_nonlocal.operators import LinearOperator
 
@@ -113,7 +114,7 @@ def empirical_kernel(
     check_params(network, params, x)
     network, params = network.plain(params)  # a centered network has the same Jacobian
     if output != "mean" and (isinstance(output, bool) or output not in range(network.out_channels)):
-        raise ValueError(f"output must be 'mean' or a channel in 0..{network.out_channels - 1}, got {output!r}")
+        raise ValueError(f"output must be 'mean' or a channel in 0..{network.out_channels - 1}, got {told(output)}")
     if layer_weights is not None:
         steps = network.contribution_weights(params, layer_weights)
     else:
@@ -168,7 +169,7 @@ def largest_eigenvalue(
 def check_network_type(network: object) -> None:
     """Raises TypeError unless it is a network from ``to_flax``."""
     if not isinstance(network, FlaxNetwork):
-        raise TypeError(f"network must come from to_flax(architecture, ...), got {network!r}")
+        raise TypeError(f"network must come from to_flax(architecture, ...), got {told(network)}")
 
 
 def check_params(network: FlaxNetwork, params: Params, network_input: Array) -> None:

@@ -61,7 +61,7 @@ from ntk_nonlocal.architecture import (
     output_signal,
     walk,
 )
-from ntk_nonlocal.checks import choice, whole
+from ntk_nonlocal.checks import choice, told, whole
 from ntk_nonlocal.images import finite_jax
 from ntk_nonlocal.kernels import LayerWeights, check_layer_weights
 
@@ -259,10 +259,8 @@ def to_flax(
     for name, value in (("width", width), ("out_channels", out_channels)):
         whole(name, value, 1, MOST_CHANNELS)
     choice("parameterization", parameterization, get_args(Parameterization))
-    if not isinstance(architecture, Layer):
-        raise TypeError(f"architecture must be built from layers, such as nnl.cnn(depth=3), got {architecture!r}")
     if not isinstance(centered, bool):
-        raise TypeError(f"centered must be True or False, got {centered!r}")
+        raise TypeError(f"centered must be True or False, got {told(centered)}")
     check_network(architecture)
     network = FlaxNetwork(as_serial(architecture), int(width), int(out_channels), parameterization, centered)
     for placed in walk(network.architecture):

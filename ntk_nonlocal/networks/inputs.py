@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntk_nonlocal.checks import positive
+from ntk_nonlocal.checks import positive, told
 from ntk_nonlocal.checks import seed as check_seed
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ def noise_input(
     """
     sizes = (*image_shape, channels) if isinstance(image_shape, tuple | list) else ()
     if len(sizes) != 3 or any(isinstance(n, bool) or not isinstance(n, Integral) or not 0 < n < 2**31 for n in sizes):
-        raise ValueError(f"noise_input needs (H, W) and channels of at least 1, got {image_shape!r} and {channels!r}")
+        raise ValueError(
+            f"noise_input needs (H, W) and channels of at least 1, got {told(image_shape)} and {told(channels)}"
+        )
     positive("scale", scale)
     return np.asarray(scale * np.random.default_rng(check_seed(seed)).normal(size=sizes), np.float32)

@@ -18,7 +18,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ntk_nonlocal.checks import seed as check_seed
-from ntk_nonlocal.checks import whole
+from ntk_nonlocal.checks import told, whole
 from ntk_nonlocal.images import finite_jax
 
 from .checkpoint import digest, named_arrays
@@ -103,7 +103,7 @@ def train(
         "checkpoint_every", max(1, steps // 10) if checkpoint_every is None else checkpoint_every, 1
     )
     if not isinstance(keep_outputs, Iterable):
-        raise ValueError(f"keep_outputs must be a list of steps such as [1, 10], got {keep_outputs!r}")
+        raise ValueError(f"keep_outputs must be a list of steps such as [1, 10], got {told(keep_outputs)}")
     kept_steps = sorted({whole("keep_outputs", step, 0) for step in keep_outputs})
     if kept_steps and kept_steps[-1] > steps:
         raise ValueError(f"keep_outputs asks for step {kept_steps[-1]}, but the run has {steps} steps")
@@ -166,7 +166,7 @@ def _chosen(
     if not _is_optax(optimizer):
         raise TypeError(
             "optimizer must be a name such as 'gd' or 'lion:learning_rate=3e-4', or an optax GradientTransformation "
-            f"such as optax.adam(1e-3), got {optimizer!r}"
+            f"such as optax.adam(1e-3), got {told(optimizer)}"
         )
     for name, value in (("step_size", step_size), ("learning_rate", learning_rate)):
         if value is not None:
@@ -201,7 +201,7 @@ def _layer_factors(network: FlaxNetwork, params: Params, layer_steps: Params | s
         layer_steps = jax.tree.map(lambda _: 1.0, params)
     elif isinstance(layer_steps, str):
         if layer_steps != "tangent":
-            raise ValueError(f"layer_steps must be 'tangent' or a tree of numbers, got {layer_steps!r}")
+            raise ValueError(f"layer_steps must be 'tangent' or a tree of numbers, got {told(layer_steps)}")
         layer_steps = network.tangent_steps(params)
     same_structure = bool(jax.tree.structure(layer_steps) == jax.tree.structure(params))  # type: ignore[operator]
     if not same_structure or not all(np.ndim(leaf) == 0 for leaf in jax.tree.leaves(layer_steps)):

@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from ntk_nonlocal.checks import whole
+from ntk_nonlocal.checks import told, whole
 from ntk_nonlocal.images import real_array
 
 from .linear import LinearOperator, check_operator, static_field
@@ -45,7 +45,7 @@ class DenseOperator(LinearOperator):
 
     def __post_init__(self) -> None:
         if not isinstance(self.image_shape, tuple) or len(self.image_shape) != 2:
-            raise ValueError(f"image_shape must be (H, W), got {self.image_shape!r}")
+            raise ValueError(f"image_shape must be (H, W), got {told(self.image_shape)}")
         pixels = whole("H", self.image_shape[0], 1) * whole("W", self.image_shape[1], 1)
         _check_shape("matrix", self.matrix, (pixels, pixels))
         _take_in(self, "matrix")
@@ -55,7 +55,7 @@ class DenseOperator(LinearOperator):
     @property
     def dtype(self) -> np.dtype[Any]:
         if not hasattr(self.matrix, "dtype"):
-            raise TypeError(f"matrix must be an array of shape (H W, H W), got {self.matrix!r}")
+            raise TypeError(f"matrix must be an array of shape (H W, H W), got {told(self.matrix)}")
         return np.dtype(self.matrix.dtype)
 
     def _product(self, columns: Array) -> Array:

@@ -21,6 +21,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from ntk_nonlocal.checks import told
 from ntk_nonlocal.images import real_array, to_jax
 from ntk_nonlocal.memory import available_memory
 
@@ -187,7 +188,7 @@ class LinearOperator:
         """The pixel indices of the range as a flat integer array, after checking them."""
         indices = np.atleast_1d(np.asarray(pixels))
         if indices.ndim != 1 or indices.size == 0 or not np.issubdtype(indices.dtype, np.integer):
-            raise ValueError(f"pixels must be a non-empty list of integers, got {pixels!r}")
+            raise ValueError(f"pixels must be a non-empty list of integers, got {told(pixels)}")
         if indices.min() < 0 or indices.max() >= self.shape[0]:
             raise ValueError(
                 f"pixels of a {_times(self.range_shape)} image lie in 0..{self.shape[0] - 1} "

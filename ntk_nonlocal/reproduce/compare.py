@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ntk_nonlocal import plotting
 from ntk_nonlocal.architecture import Layer, as_serial, autoencoder, output_signal
-from ntk_nonlocal.checks import choice
+from ntk_nonlocal.checks import choice, told
 from ntk_nonlocal.dynamics import trajectory
 from ntk_nonlocal.images import add_noise, as_image, check_sigma, psnr
 from ntk_nonlocal.kernels import tangent_kernel
@@ -81,11 +81,11 @@ class CompareSettings:
             ("seed", self.seed, 0),
         ):
             if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _LONGEST:
-                raise ValueError(f"{name} must be an integer in {least}..{_LONGEST}, got {value!r}")
+                raise ValueError(f"{name} must be an integer in {least}..{_LONGEST}, got {told(value)}")
         if parse_optimizer(self.optimizer).name == DESCENT:
             raise ValueError(f"{DESCENT} is compared in any case; choose another optimizer beside it")
         if not 0 < self.noise_scale < float("inf"):
-            raise ValueError(f"noise_scale must be a finite number above 0, got {self.noise_scale!r}")
+            raise ValueError(f"noise_scale must be a finite number above 0, got {told(self.noise_scale)}")
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""

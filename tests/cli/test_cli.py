@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 import ntk_nonlocal as nnl
@@ -129,6 +130,27 @@ def test_the_image_is_not_overwritten(
         assert main([command, image, option, "--no-compile-cache"]) == 2
         assert "kernel.png is an input and would be overwritten; choose another --out" in capfd.readouterr().err
     assert Path("kernel.png").read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["compare", "explore"])
+def test_what_is_wrong_with_a_clean_picture_is_told_with_its_name(
+    command: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    values = np.random.default_rng(0).random((40, 40)).astype(np.float32)
+    gaps, beyond = values.copy(), 1.5 * values - 0.25
+    gaps[3, 4:6] = np.nan
+    said = {
+        "gaps.tif": (gaps, "2 samples without a value, NaN or nodata, .* denoise --fill"),
+        "beyond.tif": (beyond, "the values of an image lie in"),
+        "pages.tif": (np.stack([values] * 3), "several pages, 3 of them, where one picture is needed"),
+    }
+    for name, (array, words) in said.items():
+        tifffile.imwrite(tmp_path / name, array, photometric="minisblack")
+        out = tmp_path / ("page.html" if command == "explore" else "folder")
+        assert main([command, str(tmp_path / name), "--out", str(out), "--no-compile-cache"]) == 2
+        err = capfd.readouterr().err
+        assert re.search(f"{name}.*{words}", err) and err.count("\n") == 1, err
+        assert not out.exists()
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="needs a user who is bound by permissions")

@@ -29,6 +29,10 @@ def grey(size: int = 32) -> np.ndarray[Any, Any]:
     return example_image(64)[8 : 8 + size, 20 : 20 + size, 1]
 
 
+def write(path: Path, values: np.ndarray[Any, Any]) -> None:
+    Image.fromarray(np.rint(values).astype(np.uint8)).save(path)
+
+
 def noisy(size: int = 32, seed: int = 0) -> np.ndarray[Any, Any]:
     return np.clip(add_noise(grey(size), SIGMA, seed=seed), 0, 1)[:, :, 0]
 
@@ -226,6 +230,64 @@ def test_a_picture_that_tells_no_gain_costs_no_other(tmp_path: Path, capsys: Any
     said = capsys.readouterr().err
     assert "b.png: no noise was found" in said and "1 of 3 pictures were not denoised" in said
     assert {path.name for path in out.iterdir()} == {"a.png", "c.png"}
+
+
+@pytest.mark.parametrize("pages", [1, 3])
+def test_a_constant_page_tells_no_gain_and_comes_back(pages: int, tmp_path: Path, capsys: Any) -> None:
+    rng = np.random.default_rng(0)
+    stack = np.stack([rng.poisson(gain * 60 * grey(48)) / gain * 100 for gain in (0.5, 1.0, 2.0)])
+    stack[1] = 500
+    stack = stack.astype(np.uint16)[3 - pages :] if pages > 1 else stack.astype(np.uint16)[1]
+    tifffile.imwrite(tmp_path / "in.tif", stack, photometric="minisblack")
+    options = ("--noise", "poisson-gaussian", "--method", "tv")
+    assert call(tmp_path / "in.tif", "-o", tmp_path / "out.tif", *options) == 0
+    said = capsys.readouterr()
+    found = tifffile.imread(tmp_path / "out.tif")
+    np.testing.assert_array_equal(found[1] if pages > 1 else found, 500)
+    if pages > 1:
+        least, most = map(float, said.out.partition("gain ")[2].partition(",")[0].split(" to "))
+        assert 0 < least < 0.7 * most and most == pytest.approx(200, rel=0.4)  # a quarter in truth
+        assert call(tmp_path / "in.tif", "-o", tmp_path / "out.tif", *options, "--json") == 0
+        noise = json.loads(capsys.readouterr().out)["noise"]
+        assert noise[1] is None and noise[0]["gain"] == pytest.approx(most, rel=1e-3)
+        assert noise[2]["gain"] == pytest.approx(least, rel=1e-3)
+
+
+def test_messages_name_options_and_no_arguments(tmp_path: Path, capsys: Any) -> None:
+    write(tmp_path / "two.png", np.where(grey(32) > 0.5, 200, 50))
+    assert call(tmp_path / "two.png", "-o", tmp_path / "out.png", "--noise", "poisson-gaussian") == 2
+    said = capsys.readouterr().err
+    assert "give --noise poisson-gaussian:gain=..,offset=..,read=.." in said and "PoissonGaussian" not in said
+    values = noisy().astype(np.float32)
+    values[5, 5] = 1e20
+    tifffile.imwrite(tmp_path / "hot.tif", values)
+    assert call(tmp_path / "hot.tif", "-o", tmp_path / "out.tif", "--fast") == 0
+    said = capsys.readouterr().err
+    assert "--mask and --fill give estimates for such" in said and "mask=" not in said
+
+
+def test_a_mask_of_several_pages_is_named(tmp_path: Path, capsys: Any) -> None:
+    write(tmp_path / "in.png", 255 * noisy())
+    tifffile.imwrite(tmp_path / "mask.tif", np.ones((3, 32, 32), np.uint8), photometric="minisblack")
+    assert call(tmp_path / "in.png", "-o", tmp_path / "out.png", "--mask", tmp_path / "mask.tif") == 2
+    said = capsys.readouterr().err
+    assert "--mask: cannot read" in said and "3 of them, where one picture is needed" in said
+
+
+def test_strong_noise_that_was_cut_off_is_told_to_be_more(tmp_path: Path, capsys: Any) -> None:
+    for sigma, told in ((60, True), (8, False)):
+        write(tmp_path / "in.png", 255 * np.clip(add_noise(grey(48), sigma / 255)[:, :, 0], 0, 1))
+        assert call(tmp_path / "in.png", "-o", tmp_path / "out.png", "--fast") == 0
+        assert ("where noise is cut off" in capsys.readouterr().err) == told
+    assert call(tmp_path / "in.png", "-o", tmp_path / "out.png", "--fast", "--sigma", 60) == 0
+    assert "cut off" not in capsys.readouterr().err
+
+
+def test_values_far_from_zero_have_a_level_and_no_psnr(tmp_path: Path, capsys: Any) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", (273 + 1e-3 * noisy(64)).astype(np.float32))
+    assert call(tmp_path / "in.tif", "-o", tmp_path / "out.tif", "--fast") == 0
+    said = capsys.readouterr().out
+    assert "PSNR" not in said and float(said.partition("sigma ")[2].split()[0]) == pytest.approx(1e-3 * SIGMA, rel=0.2)
 
 
 def test_an_empty_name_is_no_folder(tmp_path: Path, capsys: Any) -> None:

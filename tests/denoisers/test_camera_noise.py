@@ -39,6 +39,20 @@ def test_blind_gains_near_zero_are_gaussian_noise(clean: Values) -> None:
     assert flat == 2
 
 
+def test_a_constant_image_has_no_noise_and_slices_have_their_own_gains(clean: Values) -> None:
+    flat = np.full(clean.shape, 300.0, np.float32)
+    assert np.array_equal(nnl.denoise(flat, noise="poisson-gaussian").image[:, :, 0], flat)
+    slices = [taken(clean / 4, PoissonGaussian(gain, 0.0, 1.0)) for gain in (1.0, 4.0)]
+    found = nnl.denoise(np.stack([slices[0], flat, slices[1]]), noise="poisson-gaussian", axes="TYX", fast=True)
+    gains = found.settings["gain"]
+    assert gains.shape == (3,) and np.isnan(gains[1]) and gains[2] > 2 * gains[0]
+    alone = [nnl.denoise(image, noise="poisson-gaussian", fast=True).settings for image in slices]
+    np.testing.assert_allclose(gains[[0, 2]], [settings["gain"] for settings in alone])
+    np.testing.assert_allclose(
+        found.settings["dark_variance"][[0, 2]], [settings["dark_variance"] for settings in alone]
+    )
+
+
 def test_small_gains_given_lead_to_gaussian_noise(clean: Values) -> None:
     noisy = (clean + np.random.default_rng(0).normal(0, 20, clean.shape)).astype(np.float32)
     limit, *others = (

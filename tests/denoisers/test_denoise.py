@@ -258,6 +258,36 @@ def test_scales_beyond_single_precision(scale: float) -> None:
     np.testing.assert_allclose(found, denoise(noisy, 0.05, fast=True).image, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("method", PLAIN)
+def test_scales_whose_squares_are_no_numbers_are_refused(method: Any) -> None:
+    noisy = np.add.outer(np.arange(8.0), np.arange(8.0)) + np.random.default_rng(0).normal(size=(8, 8))
+    for scale in (1e160, 1e-160):
+        with pytest.raises(ValueError, match=r"the largest value of an image lies in 1e-150\.\.1e\+150, got"):
+            denoise(scale * noisy, method=method)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # single precision overflows already
+        large = denoise((1e30 * noisy).astype(np.float32), 1e30, method).image
+    np.testing.assert_allclose(large / 1e30, denoise(noisy, 1.0, method).image, rtol=1e-3, atol=1e-3)
+
+
+def test_strong_noise_that_was_cut_off_is_doubted(clean: Any) -> None:
+    grey = clean[:, :, 1]
+    cut = np.clip(add_noise(grey, 60 / 255)[:, :, 0], 0, 1)
+    assert "probably more (clipped in" in repr(denoise(cut, fast=True))
+    assert "probably" not in repr(denoise(cut, 60 / 255, fast=True))
+    assert "probably" not in repr(denoise(np.clip(add_noise(grey, 10 / 255), 0, 1), fast=True))
+    stars = np.zeros((40, 40))
+    stars[::7, ::5] = 1
+    assert "probably more" in repr(denoise(np.clip(stars + add_noise(0 * stars, 15 / 255)[:, :, 0], 0, 1), fast=True))
+
+
+def test_values_far_from_zero_have_no_psnr(clean: Any) -> None:
+    values = 273 + 1e-3 * add_noise(clean[:, :, 1], SIGMA)
+    found = denoise(values, fast=True)
+    assert found.expected_psnr is None and "sigma 0.0/" not in repr(found)
+    assert found.sigma == pytest.approx(1e-3 * SIGMA, rel=0.3)
+
+
 def test_figures_and_words_follow_the_scale_of_the_image(clean: Any, noisy: Any) -> None:
     """An image in 0..255 is shown, and its quality told, as the same image in 0..1 is."""
     one, other = denoise(noisy, SIGMA, fast=True), denoise(255 * noisy, 25, fast=True)

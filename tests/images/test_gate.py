@@ -12,6 +12,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from jax.scipy.sparse.linalg import cg
+from PIL import Image
 
 import ntk_nonlocal as nnl
 from ntk_nonlocal.dynamics import monte_carlo_sure
@@ -97,6 +98,44 @@ def test_what_cannot_be_meant_is_refused_in_a_sentence(taker: str, wrong: Any, w
     with pytest.raises((ValueError, TypeError), match=words) as caught:
         TAKERS[taker](wrong)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("taker", TAKERS)
+@pytest.mark.parametrize("mode", ["P", "LA", "RGBA", "CMYK", "YCbCr"])
+def test_images_of_pillow_whose_numbers_are_no_colours_are_refused(taker: str, mode: str) -> None:
+    picture = Image.new("RGB", (8, 8), (200, 10, 30)).convert(mode)
+    with pytest.raises(ValueError, match=f"Pillow image of mode '{mode}'.*convert it, with x.convert"):
+        TAKERS[taker](picture)
+
+
+def test_grey_and_rgb_of_pillow_are_images() -> None:
+    for mode, value in (("L", 51), ("RGB", (51, 102, 255))):
+        found = as_image(Image.new(mode, (4, 3), value))  # type: ignore[arg-type]
+        np.testing.assert_allclose(found[0, 0], np.atleast_1d(value) / 255)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int64", "uint32"])
+def test_whole_numbers_of_no_known_range_are_told_what_to_become(dtype: str) -> None:
+    with pytest.raises(TypeError, match=r"got u?int\d+; .*'uint8'.*'uint16'.*or take x\.astype\('float32'\)"):
+        nnl.denoise(np.zeros((8, 8), dtype))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda x: nnl.tangent_kernel(ARCHITECTURE, x, x), "backend must be one of .*an array of shape .8, 8, 2. and"),
+        (lambda x: nnl.denoise(x, None, x), "method must be one of .*an array of shape"),
+        (lambda x: nnl.to_flax(ARCHITECTURE, x), "width must be an integer .*an array of shape"),
+        (lambda x: nnl.tangent_kernel("unet", x), "architecture must be built from layers, .*; parse_architecture"),
+        (lambda x: nnl.to_flax("unet", 8), "architecture must be built from layers, .*; parse_architecture"),
+        (lambda x: nnl.tangent_kernel(x, x), "architecture must be built from layers, .* got an array of shape"),
+        (lambda x: nnl.cnn(depth=x.tolist()), r"depth must be an integer .{,400}\.\.\.$"),
+    ],
+)
+def test_what_was_given_is_told_in_a_line(call: Callable[[Any], Any], words: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=words) as caught:
+        call(IMAGE)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
 
 
 INSIDE: dict[str, Callable[[Any], Any]] = {

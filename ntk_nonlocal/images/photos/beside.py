@@ -15,6 +15,7 @@ from .kinds import jpeg_segments, png_chunks
 from .metadata import Directory, Entry
 
 XMP_TAG = 700
+PALETTE = "the palette, whose colours are written in full"
 _JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _JPEG_LONGEST = 65533
 _PNG_XMP = b"XML:com.adobe.xmp\0"
@@ -68,6 +69,11 @@ class Beside:
         return list(dict.fromkeys(names))
 
 
+def few_bits(bits: int) -> str:
+    """What is lost of samples of fewer than 8 bits, in words."""
+    return f"the depth of {bits} bit{'s' * (bits > 1)} a sample, which becomes 8"
+
+
 def of_png(data: bytes, changes_colours: bool) -> Beside:
     """Of a PNG; ``changes_colours``: whether its palette or bit depth is not kept."""
     xmp, pieces, lost = None, [], []
@@ -79,9 +85,11 @@ def of_png(data: bytes, changes_colours: bool) -> Beside:
         elif name in _PNG_KEPT:
             pieces.append(Piece("PNG", name, content, _PNG_KEPT[name]))
         elif name == b"PLTE" and data[25] == 3:
-            lost.append("the palette, whose colours are written in full")
+            lost.append(PALETTE)
         elif name not in _PNG_DESCRIBED and name[:1].islower():
             lost.append(f"the chunk {name.decode('latin-1')}")
+    if data[24] < 8 and data[25] != 3:
+        lost.append(few_bits(data[24]))
     return Beside(xmp, tuple(pieces), tuple(lost))
 
 

@@ -4,7 +4,8 @@ PNG, JPEG, TIFF and WebP, told by their content and never by their name. Grey an
 bits, floating-point and packed samples, the pages of a TIFF, ICC profile, EXIF, XMP and what else stands beside the
 pixels survive in a file of the same format; in another one what it cannot hold is named in a warning. The EXIF
 orientation is applied on reading, and the written file says upright. What cannot be kept is refused in one line rather
-than guessed: CMYK, premultiplied alpha, animations. Black-and-white and palette images become 8-bit grey and RGB.
+than guessed: CMYK, premultiplied alpha, animations. Samples of fewer than 8 bits and palette images become 8-bit grey
+and RGB, which is said.
 """
 
 from __future__ import annotations
@@ -194,8 +195,8 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
     with open_photos(path) as photos:
         if len(photos) > 1:
             raise ValueError(
-                f"cannot read {photos.path}: it holds several pages, {len(photos)} of them; open_photos gives one by "
-                "one, and the command denoise takes them all"
+                f"cannot read {photos.path}: it holds several pages, {len(photos)} of them, where one picture is "
+                "needed; save one by itself (only the command denoise takes them all, and in Python open_photos)"
             )
         return photos[0]
 
@@ -375,6 +376,7 @@ def write_photo(path: str | os.PathLike[str], image: ArrayLike, *, like: Photo |
     PNG and TIFF, and WebP that came so, are written without loss, so that reading gives back the same values; JPEG and
     WebP with quality 95 and 8 bit. What the file cannot hold of ``like`` is named in a warning. A file that exists is
     replaced, at once and only when the new one is complete, with the permissions of the old one; of a link the link.
+    Whole numbers are not rounded to the number that the file has for none.
 
     Args:
       path: see :func:`check_writable`.
@@ -482,9 +484,10 @@ class PhotoWriter:
         if white == like.white:
             top = max(white, float(np.max(like.image, where=np.isfinite(like.image), initial=0)) * white)
         pixels = _quantise(values, white, sample_type, top)
-        kept = sample_type == like.sample_type and values.shape == like.image.shape
-        if like.valid is not None and like.nodata is not None and kept:
-            pixels[~like.valid & (values == like.image)] = like.nodata
+        if like.nodata is not None and sample_type == like.sample_type:
+            _besides(pixels, values, white, like.nodata)
+            if like.valid is not None and values.shape == like.image.shape:
+                pixels[~like.valid & (values == like.image)] = like.nodata
         extras, same = like.extras, values.shape[2] == like.image.shape[2]
         if not same:
             extras = (ALPHA,) if like.alpha is not None else ()
@@ -537,6 +540,18 @@ def _quantise(values: NDArray[Any], white: float, sample_type: np.dtype[Any], to
             scaled = np.clip(np.rint(scaled), limits.min, most)
         found[rows] = scaled
     return found
+
+
+def _besides(pixels: NDArray[Any], values: NDArray[Any], white: float, nodata: float) -> None:
+    """Moves samples that have become the file's number for none, by rounding, to the nearest other one, in place."""
+    if pixels.dtype.kind == "f" or not np.isfinite(nodata):
+        return
+    hit = pixels == nodata
+    limits = np.iinfo(pixels.dtype)
+    up = (
+        (values[hit] * white >= nodata) if limits.min < nodata < limits.max else np.full(hit.sum(), nodata < limits.max)
+    )
+    pixels[hit] = np.where(up, int(nodata) + 1, int(nodata) - 1)
 
 
 def _with_alpha(pixels: NDArray[Any], like: Photo, place: int) -> NDArray[Any]:

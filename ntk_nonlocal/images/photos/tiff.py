@@ -7,6 +7,7 @@ uncompressed stacks are contiguous, as ImageJ expects.
 
 from __future__ import annotations
 
+import dataclasses
 import mmap
 import struct
 import warnings
@@ -19,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from .beside import XMP_TAG, Beside, of_tiff
-from .decoded import ALPHA, Decoded, TiffKind, convert
+from .beside import PALETTE, XMP_TAG, Beside, few_bits, of_tiff
+from .decoded import ALPHA, Decoded, TiffKind, convert, inverted
 from .kinds import UnreadableError
 from .metadata import (
     LONG,
@@ -149,16 +150,18 @@ class TiffPages:
         if page.photometric == colour.MINISWHITE:
             if pixels.dtype.kind != "u":
                 raise UnreadableError("its numbers have a sign and zero is white; save it with zero as black")
-            pixels[:, :, 0] = 2 ** (packed or bits) - 1 - pixels[:, :, 0]
+            pixels = inverted(pixels, packed)
+            kind = dataclasses.replace(kind, zero_is_white=True)
         extra = pixels.shape[2] - (3 if page.photometric == colour.RGB else 1)
         if extra < 0:
             raise UnreadableError("it says RGB and has fewer than three samples a pixel; save it as grey")
         codes = [int(code) for code in page.extrasamples][:extra]
         codes += [0] * (extra - len(codes))
         icc_profile = page.tags.valueof(_ICC_TAG)
-        return Decoded(
-            pixels, tuple(codes), exif, icc_profile or None, None, packed, _nodata(tags, pixels.dtype), beside, kind
-        )  # fmt: skip
+        nodata = _nodata(tags, pixels.dtype)
+        if nodata is not None and kind.zero_is_white:
+            nodata = 2 ** (packed or bits) - 1 - nodata
+        return Decoded(pixels, tuple(codes), exif, icc_profile or None, None, packed, nodata, beside, kind)
 
     def _check(self, page: Any, plain: bool) -> None:
         tifffile = self._tifffile
@@ -191,8 +194,11 @@ class TiffPages:
             icc_profile = picture.info.get("icc_profile") or None
         pixels = np.atleast_3d(np.asarray(converted))
         extras = (ALPHA,) if pixels.shape[2] in (2, 4) else ()
-        if palette:
-            beside = Beside(beside.xmp, beside.pieces, (*beside.lost, "the palette, whose colours are written in full"))
+        bits = int(self._pages[number].bitspersample)
+        lost = [PALETTE] if palette else [few_bits(bits)] if bits < 8 else []
+        lost += [piece.name for piece in beside.pieces if piece.key == _NODATA_TAG]  # of samples that are converted
+        pieces = tuple(piece for piece in beside.pieces if piece.key != _NODATA_TAG)
+        beside = Beside(beside.xmp, pieces, (*beside.lost, *lost))
         return Decoded(
             pixels, extras, None if exif is None else exif.upright(), icc_profile, beside=beside, tiff=kind
         )  # fmt: skip
@@ -206,7 +212,8 @@ class TiffPages:
         description = tags.get(_DESCRIPTION_TAG)
         alone = len(self) == 1 if hasattr(self, "_planes") else True
         turned = page.planarconfig == self._tifffile.PLANARCONFIG.SEPARATE  # written with the samples together
-        if (alone or turned) and isinstance(description, Entry) and description.value.startswith(b'{"shape":'):
+        layouts = (b'{"shape":', b"shape=(")
+        if (alone or turned) and isinstance(description, Entry) and description.value.startswith(layouts):
             del tags[_DESCRIPTION_TAG]  # tifffile's, of its own layout
         described = {tag: entry for tag, entry in tags.items() if is_descriptive(tag)}
         others = {tag: entry for tag, entry in tags.items() if not is_descriptive(tag)}
@@ -256,6 +263,9 @@ class TiffWriter:
         """Writes a page's samples."""
         pixels = decoded.pixels
         height, width, samples = pixels.shape
+        zero_is_white = decoded.tiff is not None and decoded.tiff.zero_is_white and decoded.colours == 1
+        if zero_is_white:
+            pixels = inverted(pixels, decoded.bits)
         strip_rows = height if not self._kind.compressed else min(height, max(1, 2**20 // (pixels[0].nbytes or 1)))
         places, sizes = [], []
         differences = self._kind.compressed and decoded.bits is None and pixels.dtype.kind in "ui"
@@ -270,7 +280,7 @@ class TiffWriter:
             257: self._numbers(LONG, height),
             258: self._numbers(SHORT, *[bits] * samples),
             259: self._numbers(SHORT, 8 if self._kind.compressed else 1),
-            262: self._numbers(SHORT, 2 if decoded.colours == 3 else 1),  # RGB, or grey with black as zero
+            262: self._numbers(SHORT, 2 if decoded.colours == 3 else 0 if zero_is_white else 1),  # RGB, or grey
             273: self._numbers(LONG8 if self._big else LONG, *places),
             277: self._numbers(SHORT, samples),
             278: self._numbers(LONG, strip_rows),

@@ -49,7 +49,7 @@ from ntk_nonlocal.architecture import (
     convolutions,
     output_signal,
 )
-from ntk_nonlocal.checks import whole
+from ntk_nonlocal.checks import told, whole
 from ntk_nonlocal.images import checked_input
 from ntk_nonlocal.memory import available_memory
 from ntk_nonlocal.operators import DenseOperator
@@ -84,8 +84,6 @@ def to_stax(architecture: Layer, width: int = 256, out_channels: int = 1) -> Tri
       NotImplementedError: a layer without a registered :data:`stax_rule`.
       ImportError: neural-tangents is not installed.
     """
-    if not isinstance(architecture, Layer):
-        raise TypeError(f"architecture must be built from layers, such as nnl.cnn(depth=3), got {architecture!r}")
     for name, value in (("width", width), ("out_channels", out_channels)):
         whole(name, value, 1)
     serial = as_serial(architecture)
@@ -124,7 +122,7 @@ def exact_kernel(
       UserWarning: a float64 input where JAX has no 64-bit types: the kernel is computed in float32.
     """
     if kind not in ("ntk", "nngp"):
-        raise ValueError(f"kind must be 'ntk' or 'nngp', got {kind!r}")
+        raise ValueError(f"kind must be 'ntk' or 'nngp', got {told(kind)}")
     x = checked_input(network_input)
     image_shape = output_signal(architecture, (x.shape[0], x.shape[1])).size
     assert image_shape is not None  # it was given

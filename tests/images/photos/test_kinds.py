@@ -200,6 +200,76 @@ def test_the_largest_number_written_in_few_digits_is_nodata(tmp_path: Path, dtyp
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif")[2:4, 3:5], values[2:4, 3:5])
 
 
+@pytest.mark.parametrize(("dtype", "nodata"), [("uint8", 0), ("uint8", 7), ("uint8", 255), ("int16", -9999)])
+def test_no_estimate_is_rounded_to_the_number_for_none(tmp_path: Path, dtype: str, nodata: int) -> None:
+    values = np.full((9, 10), nodata, dtype)
+    values[2:, :] = np.arange(70).reshape(7, 10) + 20
+    tifffile.imwrite(tmp_path / "in.tif", values, extratags=[(42113, 2, 0, str(nodata), True)])
+    photo = read_photo(tmp_path / "in.tif")
+    estimates = photo.image.copy()
+    for row, offset in ((4, -0.4), (5, 0.4)):
+        estimates[row] = (nodata + offset) / photo.white
+    write_photo(tmp_path / "out.tif", estimates, like=photo)
+    found = tifffile.imread(tmp_path / "out.tif")
+    assert (found[:2] == nodata).all() and (found[2:] != nodata).all()
+    least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+    assert (found[4] == (nodata - 1 if nodata > least else nodata + 1)).all()
+    assert (found[5] == (nodata + 1 if nodata < most else nodata - 1)).all()
+    np.testing.assert_array_equal(found[[2, 3, 6, 7, 8]], values[[2, 3, 6, 7, 8]])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_where_zero_is_white_it_stays_so_and_nodata_is_its_own(tmp_path: Path, dtype: str) -> None:
+    most = np.iinfo(dtype).max
+    values = (np.random.default_rng(0).integers(1, 100, (9, 10)) * (most // 100)).astype(dtype)
+    values[2:4, 3:5], values[6, 6] = 0, most
+    tags = [(42113, 2, 0, "0", True)]
+    tifffile.imwrite(tmp_path / "in.tif", values, photometric="miniswhite", extratags=tags, metadata=None)
+    photo = read_photo(tmp_path / "in.tif")
+    assert photo.valid is not None and (~photo.valid).sum() == 4 and not photo.valid[2:4, 3:5].any()
+    np.testing.assert_allclose(photo.image[photo.valid], 1 - values[photo.valid[:, :, 0]] / most, atol=1e-6)
+    write_photo(tmp_path / "out.tif", photo.image, like=photo)
+    with tifffile.TiffFile(tmp_path / "out.tif") as file:
+        assert file.pages.first.photometric.name == "MINISWHITE"
+        np.testing.assert_array_equal(file.asarray(), values)
+    write_photo(tmp_path / "out.png", np.where(photo.valid, photo.image, 0), like=photo)
+    assert np.asarray(Image.open(tmp_path / "out.png"))[6, 6] == 0
+    three = np.repeat(photo.image, 3, axis=2)  # of other channels zero is black
+    write_photo(tmp_path / "rgb.tif", three, like=photo)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "rgb.tif")[6, 6], [0, 0, 0])
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_fewer_bits_than_eight_are_said_to_be_written_as_eight(tmp_path: Path, suffix: str) -> None:
+    pixels = np.random.default_rng(0).random((9, 10)) < 0.5
+    Image.fromarray(pixels).save(tmp_path / f"in.{suffix}")
+    with pytest.warns(UserWarning, match="left out: the depth of 1 bit a sample, which becomes 8"):
+        photo = again(tmp_path / f"in.{suffix}", tmp_path / f"out.{suffix}")
+    np.testing.assert_array_equal(photo.image[:, :, 0], pixels)
+
+
+def test_nodata_of_a_palette_is_no_grey(tmp_path: Path) -> None:
+    colours = np.arange(768).reshape(3, 256).astype(np.uint16) * 80
+    indices = np.random.default_rng(0).integers(0, 256, (9, 10)).astype(np.uint8)
+    tags = [(42113, 2, 0, "0", True)]
+    tifffile.imwrite(tmp_path / "in.tif", indices, photometric="palette", colormap=colours, extratags=tags)
+    with pytest.warns(UserWarning, match="the palette, .*, GDAL's nodata"):
+        photo = again(tmp_path / "in.tif", tmp_path / "out.tif")
+    assert photo.valid is None and photo.image.shape == (9, 10, 3)
+
+
+@pytest.mark.parametrize("text", ['{"shape": [3, 9, 10]}', "shape=(3, 9, 10)"])
+def test_a_layout_that_a_program_noted_goes_with_the_pages_it_described(tmp_path: Path, text: str) -> None:
+    pixels = levels(9, 10, 3)
+    planes = np.moveaxis(pixels, 2, 0)
+    options: dict[str, Any] = {"photometric": "rgb", "planarconfig": "separate", "metadata": None}
+    tifffile.imwrite(tmp_path / "in.tif", planes, description=text, **options)
+    again(tmp_path / "in.tif", tmp_path / "out.tif")
+    with tifffile.TiffFile(tmp_path / "out.tif") as file:
+        assert 270 not in file.pages.first.tags
+        np.testing.assert_array_equal(file.asarray(), pixels)
+
+
 def test_nodata_of_sixteen_bits_is_clipped_where_eight_are_written(tmp_path: Path) -> None:
     values = np.full((9, 10), 300, np.uint16)
     values[2:4, 3:5] = 65535
