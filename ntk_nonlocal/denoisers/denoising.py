@@ -53,8 +53,8 @@ _NO_NOISE = 1e-5
 _FAR = 10.0  # times the range of the values, from zero
 _SPIKE = 1000.0  # times the range of all others: no value of the scene, and too large to be computed beside them
 _CLIPPED = 1e-3  # a share of the values
-# Where clipping makes the estimate of strong noise, or of hardly any values that are left, too low.
-_CUT, _STRONG, _MOSTLY = 0.05, 30 / 255, 0.5
+# Estimates, of the largest value, and shares of values that stand at an end: there clipping makes the estimate too low.
+_CUT = ((30 / 255, 0.05), (2 / 255, 0.5))
 _LARGEST, _LEAST = 1e150, 1e-150  # of which squares are numbers
 
 # Where the standard deviation of stabilised noise is believed to lie, whatever is measured.
@@ -219,7 +219,7 @@ def _picture(
     if isinstance(noise, str) and noise == "gaussian":
         levels = levels_of(image, sigma, valid)
         settings |= {"sigma_given": sigma is not None, "sigma": levels.sigma}
-        if sigma is None and levels.level > 0 and ends > (_CUT if levels.level >= _STRONG * image.max() else _MOSTLY):
+        if sigma is None and any(levels.level >= level * image.max() > 0 and ends > share for level, share in _CUT):
             settings["cut"] = ends
         coarse = levels.coarse
         sure = coarse is not None and coarse.sure
