@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 from .completion import SHELLS, PrintCompletion
 from .parsing import Parser, one_line, spoken
 
+_ENDS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")  # the last but one: a terminal is closed
 _COMMANDS = {
     "compare": "trained networks beside their infinite-width limit, on one image",
     "denoise": "remove the noise from photographs",
@@ -78,8 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run() -> NoReturn:
-    """The program: :func:`main`, and the end of the process with its exit code, also by SIGINT and SIGTERM."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    """The program: :func:`main`, and the end of the process with its exit code, also by signals that end it."""
+    for number in (getattr(signal, name) for name in _ENDS if hasattr(signal, name)):
         if signal.getsignal(number) != signal.SIG_IGN:  # as a shell starts its background jobs
             signal.signal(number, _end)
     sys.exit(main())

@@ -136,7 +136,7 @@ def _one(source: Path, target: Path, figure: Path | None, mask: Any, args: argpa
     begin = time.perf_counter()
     results: list[Denoised | None] = []
     kept: dict[str, list[int]] = {}
-    with open_photos(source) as photos:
+    with open_photos(source, mask=mask) as photos:
         first, count = photos[0], len(photos)
         with open_writer(target, first, count) as writer:
             for number in range(count):
@@ -236,8 +236,10 @@ def _denoised(photo: Photo, valid: Any, args: argparse.Namespace, tell: Callable
     if isinstance(sigma, tuple) and len(sigma) != photo.image.shape[2]:
         raise ValueError(f"{photo.path} has {photo.image.shape[2]} channels, and --sigma has {len(sigma)} levels")
     channels = photo.image.shape[2]
-    return denoise(
-        photo.image,
+    stored = photo.tiff is not None and photo.tiff.zero_is_white and noise != "gaussian"  # counts are as in the file
+    image = 1 - photo.image if stored else photo.image
+    result = denoise(
+        image,
         sigma,
         args.method,
         mask=valid,
@@ -251,6 +253,7 @@ def _denoised(photo: Photo, valid: Any, args: argparse.Namespace, tell: Callable
         steps=args.steps,
         progress=tell,
     )
+    return dataclasses.replace(result, image=1 - result.image) if stored else result
 
 
 def _shown(image: Any, valid: Any) -> Any:
@@ -297,6 +300,14 @@ def _tell(photo: Photo, target: Path, pages: list[Denoised | None], seconds: flo
     if any("grows" in result.settings for result in results):
         print(
             parsing.one_line(f"{target}: the noise grows with the brightness; give --noise poisson-gaussian"),
+            file=sys.stderr,
+        )
+    elif "gain" in first.settings and photo.sample_type.kind in "iu" and photo.white * min(levels) < 1:
+        print(
+            parsing.one_line(
+                f"{target}: the noise is less than one of the file's whole numbers, to which estimates are "
+            )
+            + " rounded; give a floating-point TIFF for fractions",
             file=sys.stderr,
         )
     elif cut := max(result.settings.get("cut", 0.0) for result in results):

@@ -123,6 +123,9 @@ def mask(path: Path, quiet: bool) -> Any:
     if brightest <= 0:
         raise ValueError(f"--mask {path} is black everywhere, and no pixel has a value; make it white where one has")
     found = brightness >= brightest / 2
+    if np.mean(found) < 0.5 and not quiet:
+        told = f"--mask {path}: {np.mean(~found):.1%} of the pixels have no value, being black there"
+        print(parsing.one_line(told), file=sys.stderr)
     between = int(((brightness > 0) & (brightness < brightest)).sum())
     if between and not quiet:
         told = f"--mask {path}: {between} pixels are neither black nor of the brightest grey; those below half of it "

@@ -19,6 +19,7 @@ from ntk_nonlocal.checks import seed as check_seed
 from ntk_nonlocal.images import (
     PoissonGaussian,
     as_mask,
+    coded_as_none,
     estimate_poisson_gaussian,
     estimate_sigma,
     masked_image,
@@ -55,6 +56,7 @@ _SPIKE = 1000.0  # times the range of all others: no value of the scene, and too
 _CLIPPED = 1e-3  # a share of the values
 # Estimates, of the largest value, and shares of values that stand at an end: there clipping makes the estimate too low.
 _CUT = ((30 / 255, 0.05), (2 / 255, 0.5))
+_TWO_VALUED = 0.9  # a drawing
 _LARGEST, _LEAST = 1e150, 1e-150  # of which squares are numbers
 
 # Where the standard deviation of stabilised noise is believed to lie, whatever is measured.
@@ -191,9 +193,9 @@ def _picture(
     nothing = _no_data(image, valid)
     if nothing.any():
         warnings.warn(
-            f"{np.count_nonzero(nothing)} values are the same, farther than {_SPIKE:g} times the range of all others "
-            f"beyond these: they are taken for no data, and {'filled' if fill else 'left as they are'}; mask= says "
-            "which pixels have a value",
+            f"{np.count_nonzero(nothing)} values are the same, {image[nothing].flat[0]:.6g}, far beyond the range of "
+            f"all others: they are taken for no data, and {'filled' if fill else 'left as they are'}; mask= says which "
+            "pixels have a value",
             stacklevel=3,
         )
         mask = valid = ~nothing if valid is None else valid & ~nothing
@@ -219,7 +221,9 @@ def _picture(
     if isinstance(noise, str) and noise == "gaussian":
         levels = levels_of(image, sigma, valid)
         settings |= {"sigma_given": sigma is not None, "sigma": levels.sigma}
-        if sigma is None and any(levels.level >= level * image.max() > 0 and ends > share for level, share in _CUT):
+        if sigma is None and any(
+            levels.level >= level * image.max() > 0 and share < ends < _TWO_VALUED for level, share in _CUT
+        ):
             settings["cut"] = ends
         coarse = levels.coarse
         sure = coarse is not None and coarse.sure
@@ -262,12 +266,14 @@ def _picture(
 
 
 def _no_data(image: NDArray[Any], valid: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
-    """Where an image (H, W, C) has one of its two extreme values, more than once and far beyond all others: what some
-    programs write where there is no data. (A single such value is a spike.)"""
+    """Where an image (H, W, C) has one of its two extreme values, more than once and far beyond all others, or a number
+    that by custom stands for none: what programs write where there is no data. (Other single values are spikes.)"""
     found = np.zeros(image.shape, bool)
     there = np.broadcast_to(True if valid is None else valid, image.shape)
     for channel in range(image.shape[2]):
         values = image[:, :, channel]
+        own = there[:, :, channel]
+        found[:, :, channel][own] = coded_as_none(values[own])
         for extreme in (np.max, np.min):
             left = values[there[:, :, channel] & ~found[:, :, channel]]
             value = extreme(left)

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ntk_nonlocal.images import check_sigma, estimate_sigma, middle_range
+from ntk_nonlocal.images import check_sigma, estimate_sigma, flat_parts, middle_range
 
 from .colours import quiet_covariance, representative, share_noise
 from .spectrum import Coarse, coarse_noise
@@ -129,6 +129,9 @@ def estimated_levels(image: NDArray[Any], mask: NDArray[np.bool_] | None) -> tup
     """
     if mask is None:
         image = representative(image)
+    flat = flat_parts(image, np.zeros((1, 1, 1), bool) if mask is None else ~mask)
+    if flat.any():
+        mask = ~flat if mask is None else mask & ~flat
     if mask is not None and mask.shape[2] > 1:
         return _white_levels(image, mask), None
     coarse = coarse_noise(image if mask is None else np.where(mask, image, np.nan))
@@ -144,6 +147,16 @@ def _white_levels(image: NDArray[Any], mask: NDArray[np.bool_] | None) -> Sigma:
         return estimate_sigma(image, mask=mask)
     seen = image if mask is None else np.where(mask, image, np.nan)
     least, most = (extreme(seen, axis=(0, 1)) for extreme in (np.nanmin, np.nanmax))
+    varying = least < most
+    if varying.any() and not varying.all():  # an empty channel tells nothing, and costs the others nothing
+        others = _white_levels(
+            image[:, :, varying], mask if mask is None or mask.shape[2] == 1 else mask[:, :, varying]
+        )
+        if np.ndim(others) == 0:
+            return others
+        found = np.zeros(channels)
+        found[varying] = others
+        return found
     ends = ((seen == least) | (seen == most)).sum(axis=(0, 1)) / np.isfinite(seen).sum(axis=(0, 1))
     noisy = (least == most) | (ends < _TWO_VALUES)
     quiet = quiet_covariance(seen[:, :, noisy], 0) if noisy.any() else None

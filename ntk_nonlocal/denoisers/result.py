@@ -66,10 +66,11 @@ class Denoised:
         mislead.
 
         The risk of noise that clipping has cut is far too low, and so is that of noise coarser than pixels, behind JPEG
-        compression; values far from zero have no white; and the noise's energy, which it knows only on average, has the
-        standard deviation sigma^2 sqrt(2 / N) per sample: a risk of less than three of them is left out.
+        compression; that of Poisson noise is a rough mean; values far from zero have no white; and the noise's energy,
+        which it knows only on average, has the standard deviation sigma^2 sqrt(2 / N) per sample: a risk of less than
+        three of them is left out.
         """
-        if self.risk is None or self.settings["clipped"] or {"correlation", "compressed", "far"} & self.settings.keys():
+        if self.risk is None or self.settings["clipped"] or _MISLEADING & self.settings.keys():
             return None
         if self.risk < 3 * self.level**2 * math.sqrt(2 / self.image.size) or self.risk <= 0:
             return None
@@ -128,6 +129,7 @@ class Denoised:
         return side_by_side(before, self)
 
 
+_MISLEADING = {"correlation", "compressed", "far", "noise"}
 _FEW_LEVELS = 4
 _LEAST_DECIMAL = 0.05
 _PART = 5  # the enlarged part is this share of the shorter side

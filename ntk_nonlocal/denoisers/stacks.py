@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ntk_nonlocal.checks import told
-from ntk_nonlocal.images import plain_array
+from ntk_nonlocal.images import masked_image, plain_array
 
 from .result import Denoised
 
@@ -72,6 +72,12 @@ def denoise_slices(
         )
     by_slice = missing is not None and missing.ndim == len(axes)
     target = _target(stack, out, axes)
+
+    def missing_of(number: int) -> NDArray[Any] | None:
+        return missing[number] if by_slice and missing is not None else missing
+
+    if target is not None and np.may_share_memory(stack, target):  # a slice that is refused is not to cost the others
+        _check_slices(stack, missing_of)
     results: list[Denoised] = []
     for number in range(count):
 
@@ -80,7 +86,7 @@ def denoise_slices(
 
         picture = np.array(stack[number])
         try:
-            result = one(picture, missing[number] if by_slice and missing is not None else missing, tell)
+            result = one(picture, missing_of(number), tell)
         except ValueError as error:
             raise ValueError(f"slice {number}: {error}") from error
         if target is None:
@@ -123,7 +129,21 @@ def _target(stack: NDArray[Any], out: NDArray[Any] | None, axes: str) -> NDArray
     shapes = (stack.shape, (*stack.shape, 1)) if axes == "TYX" else (stack.shape,)
     if out.shape not in shapes:
         raise ValueError(f"out= has the shape of the result, {' or '.join(map(str, shapes))}, got {out.shape}")
+    same = stack.ctypes.data == out.ctypes.data and stack.strides == out.strides[: stack.ndim]
+    if np.may_share_memory(stack, out) and not (same and stack.dtype == out.dtype):
+        raise ValueError(
+            "out= is the stack itself or shares no memory with it, got a part of it; pass an array of its own"
+        )
     return out
+
+
+def _check_slices(stack: NDArray[Any], missing_of: Callable[[int], NDArray[Any] | None]) -> None:
+    """Raises ValueError, with its number, for a slice that holds no image where the mask leaves it."""
+    for number in range(len(stack)):
+        try:
+            masked_image(np.array(stack[number]), missing_of(number))
+        except ValueError as error:
+            raise ValueError(f"slice {number}: {error}; or leave pixels out by mask=") from error
 
 
 def _without_image(result: Denoised) -> Denoised:

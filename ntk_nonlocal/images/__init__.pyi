@@ -13,7 +13,18 @@ from .arrays import (
 from .example import crop, example_image
 from .growth import noise_grows
 from .metrics import psnr, ssim
-from .noise import LUMA, add_noise, as_mask, estimate_sigma, masked_image, middle_range, neighbours_of, outlying
+from .noise import (
+    LUMA,
+    add_noise,
+    as_mask,
+    coded_as_none,
+    estimate_sigma,
+    flat_parts,
+    masked_image,
+    middle_range,
+    neighbours_of,
+    outlying,
+)
 from .photos import Photo, Photos, check_writable, open_photos, open_writer, read_photo, write_photo
 from .poisson import PoissonGaussian, estimate_poisson_gaussian
 
@@ -29,12 +40,14 @@ __all__ = [
     "check_sigma",
     "check_writable",
     "checked_input",
+    "coded_as_none",
     "crop",
     "estimate_poisson_gaussian",
     "estimate_sigma",
     "example_image",
     "finite_array",
     "finite_jax",
+    "flat_parts",
     "masked_image",
     "middle_range",
     "neighbours_of",

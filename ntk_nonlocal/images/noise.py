@@ -43,6 +43,11 @@ _HIDDEN_COLOUR = 4.0  # brightness this many times as noisy as the whole; up to 
 _ENOUGH_PIXELS = 64 * 64  # of smaller images the two figures are too rough to be compared
 # Beyond the middle of an image's values by more than what that spans: of a hot pixel, a cosmic ray, a code of no data.
 _MIDDLE = (0.001, 0.999)
+_MIDDLE_OF_ESTIMATES = (0.01, 0.99)  # a camera may have a hot pixel in 200
+_NONE = (-99.0, -999.0, -9999.0, -99999.0, -32767.0, -32768.0, -2147483648.0)
+# A square of this side whose values are all the same is no picture with noise, but a border, a bar, a label ...
+_FLAT_SIDE = 8
+_REPEATED = 0.4  # ... unless elsewhere, too, so many pixels repeat their neighbour, as in drawings and screenshots
 _AROUND = 2  # pixels on every side
 _FEW_PIXELS = 32 * 32  # of smaller images every patch counts
 _CHECKERS = 8  # the two halves of an image are the black and white fields of an 8x8 checkerboard
@@ -119,7 +124,8 @@ def estimate_sigma(
 
 
 def _of_channels(given: NDArray[np.float64], missing: NDArray[np.bool_]) -> float:
-    outliers = outlying(given, missing, 1)
+    missing = missing | flat_parts(given, missing)
+    outliers = outlying(given, missing, 1, _MIDDLE_OF_ESTIMATES)
     if outliers.any() and outliers[:, :, 0].size >= _FEW_PIXELS:
         given, missing = given.copy(), missing | outliers
         for channel in range(given.shape[2]):
@@ -146,15 +152,59 @@ def _noise_of(image: NDArray[np.float64], gone: NDArray[np.bool_]) -> float:
     return brightness if brightness > _HIDDEN_COLOUR * whole else whole
 
 
-def middle_range(values: NDArray[Any]) -> tuple[float, float]:
+def middle_range(values: NDArray[Any], shares: tuple[float, float] = _MIDDLE) -> tuple[float, float]:
     """Between which of them the middle 99.8 % of some values lie, one at least left out at either end."""
     last = values.size - 1
-    low, high = int(np.ceil(_MIDDLE[0] * last)), int(np.floor(_MIDDLE[1] * last))
+    low, high = int(np.ceil(shares[0] * last)), int(np.floor(shares[1] * last))
     ordered = np.partition(values, (low, high), axis=None)
     return float(ordered[low]), float(ordered[high])
 
 
-def outlying(image: NDArray[Any], missing: NDArray[np.bool_], reach: float) -> NDArray[np.bool_]:
+def coded_as_none(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which values of a channel are a number that programs write for none, such as -9999, and lie farther below all
+    others than these span."""
+    found = np.zeros(values.shape, bool)
+    if values.dtype.kind == "u" or not values.size or float(values.min()) > max(_NONE):
+        return found
+    for code in _NONE:
+        if values.dtype.kind == "i" and code < np.iinfo(values.dtype).min:
+            continue
+        hits = values == values.dtype.type(code)
+        if hits.any() and not hits.all():
+            others = values[~hits & ~found]
+            if others.size and float(others.min()) - code > np.ptp(np.array(middle_range(others), np.float64)):
+                found |= hits
+    return found
+
+
+def flat_parts(image: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which pixels of (H, W, C) belong to a square of one value where the rest of the image is noisy, (H, W, 1):
+    borders and bars, which tell nothing of the noise. None in drawings and screenshots, of which much is flat."""
+    from scipy.ndimage import maximum_filter, minimum_filter
+
+    height, width = image.shape[:2]
+    found = np.zeros((height, width, 1), bool)
+    if min(height, width) < 2 * _FLAT_SIDE:
+        return found
+    there = ~np.broadcast_to(missing, image.shape).any(axis=2)
+    across = np.zeros((height, width), bool)
+    down = np.zeros((height, width), bool)
+    across[:, :-1] = (image[:, 1:] == image[:, :-1]).all(axis=2)
+    down[:-1] = (image[1:] == image[:-1]).all(axis=2)
+    # a square is one where all pixels but those of the last row and column repeat both neighbours
+    side = _FLAT_SIDE - 1
+    corner = minimum_filter((across & down).view(np.uint8), side, origin=-(side // 2), mode="constant")
+    flat = maximum_filter(corner, _FLAT_SIDE, origin=_FLAT_SIDE // 2 - 1, mode="constant").view(bool)
+    rest = there & ~flat
+    if not (flat & there).any() or not rest.any() or across[rest].mean() > _REPEATED:
+        return found
+    found[:, :, 0] = flat
+    return found
+
+
+def outlying(
+    image: NDArray[Any], missing: NDArray[np.bool_], reach: float, shares: tuple[float, float] = _MIDDLE
+) -> NDArray[np.bool_]:
     """Which values of (H, W, C) lie beyond the middle 99.8 % of their channel, and farther than ``reach`` times what
     these span. None where these are all the same."""
     found = np.zeros(image.shape, bool)
@@ -162,7 +212,7 @@ def outlying(image: NDArray[Any], missing: NDArray[np.bool_], reach: float) -> N
     for channel in range(image.shape[2]):
         values = image[:, :, channel]
         there = values[~gone[:, :, channel]]
-        bottom, top = middle_range(there) if there.size else (0.0, 0.0)
+        bottom, top = middle_range(there, shares) if there.size else (0.0, 0.0)
         if top > bottom:
             found[:, :, channel] = (values > top + reach * (top - bottom)) | (values < bottom - reach * (top - bottom))
     return found & ~gone

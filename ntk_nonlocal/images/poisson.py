@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .arrays import plain_array
-from .noise import as_mask, masked_image
+from .noise import as_mask, flat_parts, masked_image
 
 Values = NDArray[np.float64]
 
@@ -221,23 +221,27 @@ def estimate_poisson_gaussian(noisy: ArrayLike, *, mask: ArrayLike | None = None
     counts = float(np.iinfo(given.dtype).max) if given.dtype.kind == "u" else 1.0
     image = counts * masked_image(given, mask, dtype=np.float64)
     missing = ~as_mask(mask, image.shape) if mask is not None else np.zeros((1, 1, 1), bool)
+    missing = missing | flat_parts(image, missing)
     exponent = math.frexp(float(np.abs(image).max()))[1]  # near 1 no square overflows; powers of two change no digit
     return _of_channels(np.ldexp(image, -exponent), np.broadcast_to(missing, image.shape)).scaled(2.0**exponent)
 
 
 def _of_channels(image: Values, missing: NDArray[np.bool_]) -> PoissonGaussian:
     """One for all channels, or where they differ for each."""
-    joint = _fit(image, missing)
     channels = [(image[:, :, [c]], missing[:, :, [c]]) for c in range(image.shape[2])]
-    if len(channels) == 1:
+    empty = [bool(np.ptp(values[~gone]) == 0) for values, gone in channels]
+    varying = np.flatnonzero(np.logical_not(empty))
+    joint = _fit(image, missing) if not len(varying) else _fit(image[:, :, varying], missing[:, :, varying])
+    if len(varying) <= 1:
         return joint
     try:
-        apart = [_fit(*channel) for channel in channels]
+        apart = [joint if alike else _fit(*channel) for channel, alike in zip(channels, empty, strict=True)]
     except ValueError:  # a channel without noise
         return joint
     middles = [values[~gone].mean() for values, gone in channels]
     ratios = [float(one.variance(y) / joint.variance(y)) for one, y in zip(apart, middles, strict=True)]
-    if max(ratios) < _OTHER_NOISE * min(ratios):
+    told = [ratios[channel] for channel in varying]
+    if max(told) < _OTHER_NOISE * min(told):
         return joint
     return PoissonGaussian(*([getattr(one, name) for one in apart] for name in ("gain", "offset", "read")))
 

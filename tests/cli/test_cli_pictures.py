@@ -290,6 +290,48 @@ def test_values_far_from_zero_have_a_level_and_no_psnr(tmp_path: Path, capsys: A
     assert "PSNR" not in said and float(said.partition("sigma ")[2].split()[0]) == pytest.approx(1e-3 * SIGMA, rel=0.2)
 
 
+def test_values_that_a_mask_leaves_out_set_no_unit(tmp_path: Path, capsys: Any) -> None:
+    there = np.ones(grey(48).shape, bool)
+    there[10:20, 10:30] = False
+    write(tmp_path / "mask.png", 255 * there)
+    values = np.where(there, 4000 * noisy(48), 65535).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "in.tif", values)
+    options = ("--mask", tmp_path / "mask.png", "--sigma", 20, "--fast")
+    assert call(tmp_path / "in.tif", "-o", tmp_path / "out.tif", *options) == 0
+    assert "sigma 20.0 of 255, 321.2 in the file's numbers" in capsys.readouterr().out
+    found = tifffile.imread(tmp_path / "out.tif")
+    assert (found[~there] == 65535).all()
+    left, before = (np.where(there, image, grey(48)) for image in (found / 4000, noisy(48)))
+    assert psnr(left, grey(48)) > psnr(before, grey(48)) + 2
+
+
+def test_a_mask_that_leaves_little_is_told(tmp_path: Path, capsys: Any) -> None:
+    """tifffile stores arrays of bool with zero as white."""
+    there = np.ones((32, 32), bool)
+    there[:4] = False
+    write(tmp_path / "in.png", 255 * noisy())
+    tifffile.imwrite(tmp_path / "mask.tif", there)
+    assert call(tmp_path / "in.png", "-o", tmp_path / "out.png", "--mask", tmp_path / "mask.tif", "--fast") == 0
+    assert "87.5% of the pixels have no value, being black there" in capsys.readouterr().err
+
+
+def test_counts_are_those_of_the_file_where_zero_is_white(tmp_path: Path) -> None:
+    counts = np.random.default_rng(0).poisson(60 * grey(48)).astype(np.uint16)
+    options = ("--noise", "poisson-gaussian:gain=1", "--fast")
+    for kind in ("miniswhite", "minisblack"):
+        tifffile.imwrite(tmp_path / "in.tif", counts, photometric=kind)
+        assert call(tmp_path / "in.tif", "-o", tmp_path / f"{kind}.tif", *options) == 0
+    black, white = (tifffile.imread(tmp_path / f"minis{kind}.tif").astype(int) for kind in ("black", "white"))
+    assert np.abs(black - white).max() <= 1
+
+
+def test_counts_too_few_for_whole_numbers_are_told(tmp_path: Path, capsys: Any) -> None:
+    for scale, told in ((1, True), (60, False)):
+        tifffile.imwrite(tmp_path / "in.tif", np.random.default_rng(0).poisson(scale * grey(48)).astype(np.uint16))
+        assert call(tmp_path / "in.tif", "-o", tmp_path / "out.tif", "--noise", "poisson-gaussian", "--fast") == 0
+        assert ("give a floating-point TIFF for fractions" in capsys.readouterr().err) == told
+
+
 def test_an_empty_name_is_no_folder(tmp_path: Path, capsys: Any) -> None:
     assert call("", "-o", tmp_path) == 2
     assert "is a variable of the shell empty?" in capsys.readouterr().err

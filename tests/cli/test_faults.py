@@ -110,7 +110,9 @@ def photo(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGKILL, -9)]
+)
 def test_denoise_stopped_in_the_middle_leaves_the_old_file(
     photo: Path, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:

@@ -251,6 +251,13 @@ def test_no_quality_is_promised_where_the_noise_was_clipped(clean: Any) -> None:
     assert cut.expected_psnr is None
 
 
+def test_no_quality_is_promised_of_poisson_noise(clean: Any) -> None:
+    """Its error is known as a rough mean over all brightnesses."""
+    photons = np.random.default_rng(0).poisson(20 * clean[:, :, 1]).astype(np.float32)
+    found = denoise(photons, noise="poisson-gaussian", fast=True)
+    assert found.risk is not None and found.expected_psnr is None
+
+
 @pytest.mark.parametrize("scale", [1e-100, 1e-40, 1e40, 1e100])
 def test_scales_beyond_single_precision(scale: float) -> None:
     noisy = np.add.outer(np.arange(8.0), np.arange(8.0)) / 14 + 0.05 * np.random.default_rng(0).normal(size=(8, 8))
@@ -279,6 +286,71 @@ def test_strong_noise_that_was_cut_off_is_doubted(clean: Any) -> None:
     stars = np.zeros((40, 40))
     stars[::7, ::5] = 1
     assert "probably more" in repr(denoise(np.clip(stars + add_noise(0 * stars, 15 / 255)[:, :, 0], 0, 1), fast=True))
+
+
+@pytest.mark.parametrize("rows", [9, 16])
+def test_a_flat_border_tells_nothing_of_the_noise(clean: Any, rows: int) -> None:
+    y = add_noise(np.pad(clean[:, :, 1:2], ((24, 0), (24, 0), (0, 0)), mode="symmetric"), 20 / 255)
+    alone = denoise(y, fast=True).level
+    y[:rows] = 0.4
+    assert denoise(y, fast=True).level == pytest.approx(alone, rel=0.1)
+    photons = 40 * np.random.default_rng(0).poisson(np.clip(25 * y, 0, None)).astype(np.float32)
+    gain = denoise(photons, noise="poisson-gaussian", fast=True).settings["gain"]
+    photons[:rows] = 500
+    assert denoise(photons, noise="poisson-gaussian", fast=True).settings["gain"] == pytest.approx(gain, rel=0.3)
+
+
+def test_drawings_and_screenshots_have_no_noise() -> None:
+    drawing = np.full((64, 64), 0.8)
+    drawing[20:40, 10:50], drawing[28:33, 20:40] = 0.3, 0.6
+    assert denoise(drawing, fast=True).level < 1e-3
+
+
+def test_an_empty_channel_costs_the_others_nothing(clean: Any) -> None:
+    y = clean + np.random.default_rng(0).normal(size=clean.shape) * np.array([10, 40, 10]) / 255
+    y[:, :, 2] = 0
+    sigma = 255 * np.asarray(denoise(y, fast=True).sigma)
+    assert sigma == pytest.approx([10, 40, 0], rel=0.15)
+    gains = np.array([1.0, 4.0, 1.0])
+    photons = gains * np.random.default_rng(0).poisson(50 * np.repeat(np.repeat(clean, 3, 0), 3, 1) / gains)
+    photons[:, :, 2] = 7
+    found = denoise(photons, noise="poisson-gaussian", fast=True).settings["gain"]
+    assert found[:2] == pytest.approx([1, 4], rel=0.3)
+
+
+@pytest.mark.parametrize("share", [5e-4, 2e-3, 5e-3])
+def test_hot_pixels_spoil_no_others_however_many(share: float) -> None:
+    clean = crop(example_image(256), 96, center=(64, 112))[:, :, 1:2]
+    y = add_noise(clean, 10 / 255)
+    hot = np.random.default_rng(1).random(y.shape) < share
+    y[hot] = 50
+    found = denoise(y, fast=True)
+    assert found.level == pytest.approx(10 / 255, rel=0.1)
+    assert psnr(np.where(hot, clean, found.image), clean) > psnr(np.where(hot, clean, y), clean) + 3
+
+
+def test_numbers_that_by_custom_stand_for_none_are_told() -> None:
+    clean = crop(example_image(256), 64, center=(64, 112))[:, :, 1:2]
+    heights = 200 + 1000 * add_noise(clean, 10 / 255)
+    gaps = np.random.default_rng(1).random(heights.shape) < 0.2
+    heights[gaps] = -9999
+    with pytest.warns(UserWarning, match=f"{gaps.sum()} values are the same, -9999, .* taken for no data"):
+        found = denoise(heights, fast=True)
+    assert (found.image[gaps] == -9999).all()
+    assert psnr(np.where(gaps, clean, (found.image - 200) / 1000), clean) > 30
+
+
+def test_a_stack_is_looked_through_before_it_is_overwritten() -> None:
+    stack = np.random.default_rng(0).random((3, 16, 16))
+    stack[2, 3, 4] = np.nan
+    before = stack.copy()
+    with pytest.raises(ValueError, match=r"slice 2: .*not finite.*or leave pixels out by mask="):
+        denoise(stack, axes="TYX", out=stack, fast=True)
+    np.testing.assert_array_equal(stack, before)
+    with pytest.raises(ValueError, match="out= is the stack itself or shares no memory with it"):
+        denoise(before[:2], axes="TYX", out=before[1:], fast=True)
+    denoise(stack, axes="TYX", out=stack, mask=np.isfinite(before), fast=True)
+    assert np.isnan(stack[2, 3, 4]) and not np.array_equal(stack[0], before[0])
 
 
 def test_values_far_from_zero_have_no_psnr(clean: Any) -> None:

@@ -18,6 +18,7 @@ XMP_TAG = 700
 PALETTE = "the palette, whose colours are written in full"
 _JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _JPEG_LONGEST = 65533
+_NOTABLE = 1024  # bytes behind a JPEG: more than filling
 _PNG_XMP = b"XML:com.adobe.xmp\0"
 # Chunks that stay true of other pixels, with what they are called; others that are known say what only the file needs.
 _PNG_KEPT = {
@@ -99,8 +100,8 @@ def _png_text(content: bytes) -> bytes:
     return zlib.decompress(text) if compressed else text
 
 
-def of_jpeg(data: bytes, further_pictures: int) -> Beside:
-    """Of a JPEG, of which MPF and motion photographs hold further pictures."""
+def of_jpeg(data: bytes, further_pictures: int, behind: int = 0) -> Beside:
+    """Of a JPEG, of which MPF and motion photographs hold further pictures, or so many bytes ``behind``."""
     xmp, pieces, lost = None, [], []
     for marker, content in jpeg_segments(data):
         if marker == 0xE1 and content.startswith(_JPEG_XMP):
@@ -115,6 +116,8 @@ def of_jpeg(data: bytes, further_pictures: int) -> Beside:
             lost.append(f"the segment APP{marker - 0xE0} {name}")
     if further_pictures:
         lost.append(f"{further_pictures} further picture{'s' * (further_pictures > 1)}, such as gain and depth maps")
+    if behind >= _NOTABLE:
+        lost.append(f"{behind} bytes behind the picture, such as a film")
     return Beside(xmp, tuple(pieces), tuple(lost))
 
 

@@ -6,22 +6,25 @@ through imagecodecs (libpng, kept up to date). TIFF has a module of its own.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from .beside import of_jpeg, of_png, of_webp, png_additions, png_chunk, with_jpeg_segments
 from .decoded import ALPHA, Decoded, convert
-from .kinds import UnreadableError, check_jpeg
+from .kinds import UnreadableError, check_jpeg, end_of_jpeg
 from .metadata import Exif, has_preview
 from .tiff import check_size
 
 _LOSSY_QUALITY = 95
+_MOST_TEXT = 2**26
 _LONGEST_JPEG_EXIF = 65533
 _JFIF_LENGTHS = (1, 2)  # units of its resolution: inch, centimetre
 
@@ -49,7 +52,7 @@ def decode(data: bytes, format_: str) -> Decoded:
         check_jpeg(data)
     if format_ == "PNG" and data[12:16] == b"CgBI":
         raise UnreadableError("it is Apple's own variant of PNG; convert it to a plain PNG")
-    with Image.open(io.BytesIO(data), formats=[format_]) as picture:
+    with _long_chunks(), Image.open(io.BytesIO(data), formats=[format_]) as picture:
         check_size(*picture.size)
         # The further frames of a JPEG are a telephone's depth and gain maps.
         frames = getattr(picture, "n_frames", 1)
@@ -70,9 +73,12 @@ def decode(data: bytes, format_: str) -> Decoded:
         if dots is not None and not all(1 <= number <= 65535 for number in dots):  # more no JPEG can say
             dots = None
         if format_ == "PNG":
-            beside = of_png(data, changes_colours=data[24] < 8 or data[25] == 3)
+            beside = of_png(
+                data, changes_colours=data[24] < 8 or data[25] == 3 or b"tRNS" in data[: data.find(b"IDAT")]
+            )
         elif format_ == "JPEG":
-            beside = of_jpeg(data, frames - 1)
+            behind = 0 if frames > 1 else len(data) - end_of_jpeg(data)
+            beside = of_jpeg(data, frames - 1, behind)
         else:
             beside = of_webp(picture.info.get("xmp"))
     if exif is not None and has_preview(block):
@@ -80,6 +86,17 @@ def decode(data: bytes, format_: str) -> Decoded:
     pixels = np.atleast_3d(pixels)
     extras = (ALPHA,) if pixels.shape[2] in (2, 4) else ()
     return Decoded(pixels, extras, exif, icc_profile, dots, beside=beside)
+
+
+@contextlib.contextmanager
+def _long_chunks() -> Iterator[None]:
+    """Pillow reads text, XMP and profiles of a PNG up to 1 MB; some are longer."""
+    before = PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY
+    PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = _MOST_TEXT, _MOST_TEXT
+    try:
+        yield
+    finally:
+        PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = before
 
 
 def _read_exif(block: bytes) -> Exif | None:

@@ -19,8 +19,7 @@ UNSPECIFIED = 0
 
 @dataclass(frozen=True)
 class TiffKind:
-    """How a TIFF file is laid out, so that the next one is laid out like it. Where zero is white in the file it is
-    black in :class:`Decoded`."""
+    """How a TIFF file is laid out, so that the next one is laid out like it."""
 
     order: ByteOrder = "<"
     big: bool = False
@@ -67,13 +66,6 @@ def convert(picture: Image.Image) -> Image.Image:
         "convert it to RGB in a program that knows its colour profile" if picture.mode == "CMYK" else "save it as RGB"
     )
     raise UnreadableError(f"its pixels are of the kind {picture.mode}, which is not supported; {advice}")
-
-
-def inverted(pixels: NDArray[Any], bits: int | None) -> NDArray[Any]:
-    """Unsigned samples with black and white of the first changed for each other."""
-    found = pixels.copy()
-    found[:, :, 0] = 2 ** (bits or 8 * pixels.itemsize) - 1 - found[:, :, 0]
-    return found
 
 
 def own_white(samples: NDArray[Any], bits: int | None) -> float:

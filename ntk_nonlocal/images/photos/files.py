@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import re
 import secrets
 import stat
 import warnings
@@ -29,6 +30,7 @@ from PIL import Image
 from ntk_nonlocal.results import atomic_file
 
 from ..arrays import as_noisy_image, plain_array
+from ..noise import coded_as_none
 from .beside import Beside
 from .codecs import decode, encode, is_lossless
 from .decoded import ALPHA, Decoded, TiffKind, own_white
@@ -117,8 +119,10 @@ class Photos:
     without any value, NaN or nodata everywhere (:attr:`Photo.valid`).
     """
 
-    def __init__(self, path: Path, data: bytes | None, pages: TiffPages | None) -> None:
-        self.path, self._data, self._pages = path, data, pages
+    def __init__(
+        self, path: Path, data: bytes | None, pages: TiffPages | None, mask: NDArray[np.bool_] | None = None
+    ) -> None:
+        self.path, self._data, self._pages, self._mask = path, data, pages, mask
         self._white: float | None = None
 
     def __len__(self) -> int:
@@ -130,10 +134,10 @@ class Photos:
         white = self._white_of_all() if len(self) > 1 else None
         with self._reading(number):
             if self._pages is not None:
-                return _photo(self._pages.read(number), "TIFF", self.path, True, white)
+                return _photo(self._pages.read(number), "TIFF", self.path, True, white, self._mask)
             assert self._data is not None
             format_ = sniff(self._data)
-            return _photo(decode(self._data, format_), format_, self.path, is_lossless(self._data), None)
+            return _photo(decode(self._data, format_), format_, self.path, is_lossless(self._data), None, self._mask)
 
     def _white_of_all(self) -> float:
         """What white is in all pages of a file, that of its brightest: they have one unit. Every page is read once."""
@@ -144,7 +148,8 @@ class Photos:
                 with self._reading(number):
                     warnings.simplefilter("ignore")  # they come again with the page
                     decoded = self._pages.read(number)
-                samples, valid = _samples(decoded)
+                samples, valid = _samples(_turned(decoded))
+                valid = _left(valid, self._mask)
                 if valid.any():
                     whites.append(own_white(samples if valid.all() else samples[valid], decoded.bits))
             if not whites:
@@ -171,8 +176,11 @@ class Photos:
             self._pages.close()
 
 
-def open_photos(path: str | os.PathLike[str]) -> Photos:
+def open_photos(path: str | os.PathLike[str], *, mask: NDArray[np.bool_] | None = None) -> Photos:
     """A file's pictures, one by one.
+
+    Args:
+      mask: shape (H, W, 1), of the pictures when they are upright: what white is follows from where it is True.
 
     Raises:
       ValueError: as :func:`read_photo`; that a page is damaged is said when the first of several is asked for.
@@ -181,8 +189,8 @@ def open_photos(path: str | os.PathLike[str]) -> Photos:
     with _explained(path):
         head = _first_bytes(path)
         if sniff(head) == "TIFF":
-            return Photos(path, None, TiffPages(path))
-        return Photos(path, _read_bytes(path), None)
+            return Photos(path, None, TiffPages(path), mask)
+        return Photos(path, _read_bytes(path), None, mask)
 
 
 def read_photo(path: str | os.PathLike[str]) -> Photo:
@@ -217,7 +225,7 @@ def _explained(path: Path, page: str = "") -> Iterator[None]:
     except MemoryError:
         raise ValueError(f"{where}it does not fit into memory; make it smaller") from None
     except Exception as error:  # decoders raise all kinds of errors on damaged files
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = re.sub(r"\s*<_io\.\w+ object at \w+>", "", " ".join(str(error).split())) or type(error).__name__
         if isinstance(error, NotImplementedError | ImportError) or any(w in reason.lower() for w in _KIND_NOT_READ):
             raise ValueError(
                 f"{where}it is of a kind that is not read ({reason}); save it as a plain PNG or TIFF"
@@ -252,23 +260,44 @@ def _read_bytes(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _photo(decoded: Decoded, format_: str, path: Path, lossless: bool, white: float | None) -> Photo:
-    pixels, exif, dots = decoded.pixels, decoded.exif, decoded.dots_per_inch
-    if exif is not None:
-        pixels = _upright(pixels, exif.orientation)
-        if dots is not None and exif.orientation >= 5:
-            dots = dots[::-1]
-        decoded = dataclasses.replace(decoded, pixels=pixels)
+def _turned(decoded: Decoded) -> Decoded:
+    """The same upright, but for what its EXIF data say."""
+    if decoded.exif is None:
+        return decoded
+    dots = decoded.dots_per_inch
+    if dots is not None and decoded.exif.orientation >= 5:
+        dots = dots[::-1]
+    return dataclasses.replace(decoded, pixels=_upright(decoded.pixels, decoded.exif.orientation), dots_per_inch=dots)
+
+
+def _left(valid: NDArray[np.bool_], mask: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    """What a mask leaves of the values, all where it is of another size, which others refuse, or leaves none."""
+    if mask is None or mask.shape[:2] != valid.shape[:2]:
+        return valid
+    left = valid & mask
+    return left if left.any() else valid
+
+
+def _photo(
+    decoded: Decoded, format_: str, path: Path, lossless: bool, white: float | None, mask: NDArray[np.bool_] | None
+) -> Photo:
+    decoded = _turned(decoded)
+    pixels, exif = decoded.pixels, decoded.exif
     place = _alpha_place(decoded)
     samples, valid = _samples(decoded)
     if white is None and not valid.any():
         raise UnreadableError("it holds no value at all, NaN or nodata everywhere; check how it was made")
     whole = bool(valid.all())
-    white = white or own_white(samples if whole else samples[valid], decoded.bits)
+    left = _left(valid, mask)
+    white = white or own_white(samples if left.all() else samples[left], decoded.bits)
     wide = not _LEAST_SINGLE < white < 1 / _LEAST_SINGLE  # of a page whose numbers lie far below those of another
     precise = np.float64 if wide or samples.dtype in (np.float64, np.uint32, np.int32) else np.float32
+    with np.errstate(over="ignore"):  # of the number for none
+        image = np.asarray(samples, precise) / np.asarray(white, precise)
+    if decoded.tiff is not None and decoded.tiff.zero_is_white:
+        image[:, :, 0] = 1 - image[:, :, 0]
     return Photo(
-        image=np.asarray(samples, precise) / np.asarray(white, precise),
+        image=image,
         alpha=None if place is None else np.ascontiguousarray(pixels[:, :, place]),
         bit_depth=decoded.bits or 8 * samples.itemsize,
         icc_profile=decoded.icc_profile,
@@ -276,7 +305,7 @@ def _photo(decoded: Decoded, format_: str, path: Path, lossless: bool, white: fl
         format=format_,
         path=path,
         lossless=lossless,
-        dots_per_inch=dots,
+        dots_per_inch=decoded.dots_per_inch,
         white=white,
         sample_type=samples.dtype,
         valid=None if whole else valid,
@@ -299,6 +328,16 @@ def _samples(decoded: Decoded) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     valid = np.isfinite(samples) if samples.dtype.kind == "f" else np.ones(samples.shape, bool)
     if decoded.nodata is not None and np.isfinite(decoded.nodata):
         valid &= samples != samples.dtype.type(decoded.nodata)
+    for channel in range(samples.shape[2]):
+        values = samples[:, :, channel]
+        coded = np.flatnonzero(valid[:, :, channel])
+        coded = coded[coded_as_none(values.reshape(-1)[coded])]
+        if coded.size:
+            number = values.reshape(-1)[coded[0]]
+            warnings.warn(
+                f"{coded.size} samples are {number:g}, far below all others, and are taken for no data", stacklevel=2
+            )
+            valid[:, :, channel].reshape(-1)[coded] = False
     return samples, valid
 
 
@@ -483,12 +522,20 @@ class PhotoWriter:
         top = white
         if white == like.white:
             top = max(white, float(np.max(like.image, where=np.isfinite(like.image), initial=0)) * white)
-        pixels = _quantise(values, white, sample_type, top)
-        if like.nodata is not None and sample_type == like.sample_type:
-            _besides(pixels, values, white, like.nodata)
-            if like.valid is not None and values.shape == like.image.shape:
-                pixels[~like.valid & (values == like.image)] = like.nodata
         extras, same = like.extras, values.shape[2] == like.image.shape[2]
+        gaps = None
+        if like.valid is not None and like.nodata is not None and values.shape == like.image.shape:
+            gaps = ~like.valid & (values == like.image)
+        tiff = like.tiff
+        if tiff is not None and tiff.zero_is_white and self._format == "TIFF" and same:
+            values = np.concatenate([1 - values[:, :, :1], values[:, :, 1:]], axis=2)
+        elif tiff is not None:
+            tiff = dataclasses.replace(tiff, zero_is_white=False)
+        pixels = _quantise(values, white, sample_type, top)
+        if like.nodata is not None and self._format == "TIFF":
+            _besides(pixels, values, white, like.nodata)
+            if gaps is not None:
+                pixels[gaps] = like.nodata
         if not same:
             extras = (ALPHA,) if like.alpha is not None else ()
         if self._format == "JPEG":
@@ -499,7 +546,7 @@ class PhotoWriter:
         profile = like.icc_profile if same else None
         if self._format != "TIFF":
             bits = None
-        return Decoded(pixels, extras, like.exif, profile, like.dots_per_inch, bits, None, like.beside, like.tiff)
+        return Decoded(pixels, extras, like.exif, profile, like.dots_per_inch, bits, None, like.beside, tiff)
 
 
 def _values(image: ArrayLike, like: Photo) -> NDArray[Any]:
@@ -533,10 +580,11 @@ def _quantise(values: NDArray[Any], white: float, sample_type: np.dtype[Any], to
     found = np.empty(values.shape, sample_type)
     for start in range(0, len(values), _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)
-        scaled = values[rows].astype(np.float64) * white
+        with np.errstate(over="ignore"):
+            scaled = values[rows].astype(np.float64) * white
         if sample_type.kind != "f":
             limits = np.iinfo(sample_type)
-            most = min(top, limits.max) if sample_type.kind == "u" else limits.max
+            most = min(round(top), limits.max) if sample_type.kind == "u" else limits.max
             scaled = np.clip(np.rint(scaled), limits.min, most)
         found[rows] = scaled
     return found

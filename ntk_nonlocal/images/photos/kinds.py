@@ -85,6 +85,7 @@ def _kind(data: bytes) -> str | None:
     return next((kind for pattern, kind in _TEXT.items() if re.match(pattern, text)), None)
 
 
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # but those without a segment
 _FRAMES_OF_JPEG = {
     0xC3: "its compression is lossless JPEG",
     0xC5: "its compression is hierarchical JPEG",
@@ -121,6 +122,17 @@ def jpeg_segments(data: bytes) -> list[tuple[int, bytes]]:
         found.append((marker, data[place + 4 : place + 2 + length]))
         place += 2 + length
     return found
+
+
+def end_of_jpeg(data: bytes) -> int:
+    """Where a JPEG's first picture ends; the length of the data where no end is marked."""
+    place = 2 + sum(4 + len(content) for _, content in jpeg_segments(data))
+    while (found := _MARKER.search(data, place)) is not None:
+        place = found.end()
+        if data[place - 1] == 0xD9:
+            return place
+        place += int.from_bytes(data[place : place + 2], "big")
+    return len(data)
 
 
 def png_chunks(data: bytes) -> list[tuple[bytes, bytes]]:

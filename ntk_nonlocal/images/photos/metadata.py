@@ -25,8 +25,9 @@ _MOST_TAGS = 4096
 _PREFIX = b"Exif\0\0"
 _ORIENTATION = 0x0112
 _ACROSS, _DOWN, _RESOLUTION_UNIT = 282, 283, 296
+_EXIF, _PIXELS, _FOCAL_PLANE = 0x8769, (0xA002, 0xA003), (0xA20E, 0xA20F)
 _PER_INCH = {2: 1.0, 3: 2.54}
-_POINTERS = {"image": {0x8769: "exif", 0x8825: "gps"}, "exif": {0xA005: "interoperability"}}
+_POINTERS = {"image": {_EXIF: "exif", 0x8825: "gps"}, "exif": {0xA005: "interoperability"}}
 _POINTER_TAGS = frozenset(_POINTERS["image"])
 # Tags that describe the layout of a page in its file, and those that point to other directories.
 _LAYOUT_TAGS = frozenset(
@@ -109,11 +110,24 @@ class Exif:
         """The same of a picture that has been turned upright."""
         if _ORIENTATION not in self.tags:
             return self
-        return Exif(self.order, self.tags | {_ORIENTATION: Entry(SHORT, 1, struct.pack(self.order + "H", 1))})
+        tags = self.tags | {_ORIENTATION: Entry(SHORT, 1, struct.pack(self.order + "H", 1))}
+        if self.orientation >= 5:
+            tags = _exchanged(tags, _ACROSS, _DOWN)
+            own = tags.get(_EXIF)
+            if isinstance(own, dict):
+                tags[_EXIF] = _exchanged(_exchanged(own, *_PIXELS), *_FOCAL_PLANE)
+        return Exif(self.order, tags)
 
     def descriptive(self) -> Exif:
         """What does not describe the layout of a TIFF file."""
         return Exif(self.order, {t: e for t, e in self.tags.items() if t in _DESCRIPTIVE_TAGS or isinstance(e, dict)})
+
+
+def _exchanged(tags: Directory, across: int, down: int) -> Directory:
+    """A directory in which what is said of rows is said of columns."""
+    others = {tag: entry for tag, entry in tags.items() if tag not in (across, down)}
+    found = {to: tags[tag] for tag, to in ((across, down), (down, across)) if tag in tags}
+    return others | found
 
 
 def has_preview(block: bytes) -> bool:
@@ -158,7 +172,9 @@ def _parse_directory(block: bytes | mmap.mmap, order: ByteOrder, start: int, nam
         if pointed is not None and size in (4, 8):
             (target,) = struct.unpack(order + {4: "I", 8: "Q"}[size], value)
             directory[tag] = _parse_directory(block, order, target, pointed, big)
-        elif size and len(value) == size:  # others are damaged
+        elif (
+            size and len(value) == size and tag not in directory
+        ):  # others are damaged, or tifffile's second description
             directory[tag] = Entry(type_, number, value)
     return directory
 

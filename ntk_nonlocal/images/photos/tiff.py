@@ -8,6 +8,8 @@ uncompressed stacks are contiguous, as ImageJ expects.
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
 import mmap
 import struct
 import warnings
@@ -21,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from .beside import PALETTE, XMP_TAG, Beside, few_bits, of_tiff
-from .decoded import ALPHA, Decoded, TiffKind, convert, inverted
+from .decoded import ALPHA, Decoded, TiffKind, convert
 from .kinds import UnreadableError
 from .metadata import (
     LONG,
@@ -95,6 +97,7 @@ class TiffPages:
             raise UnreadableError(
                 "it is a camera's raw file, or begins with a preview; develop it, and save a TIFF or PNG"
             )
+        self._check_end(every)
         pages = [page for page in every if not (isinstance(page, self._tifffile.TiffPage) and page.is_reduced)]
         previews = len(every) - len(pages)
         lost = [f"{previews} smaller cop{'y' if previews == 1 else 'ies'} of the picture"] if previews else []
@@ -102,11 +105,24 @@ class TiffPages:
             lost.append("pictures in sub-directories, such as smaller copies")
         kinds = {(page.shape, page.dtype, getattr(page, "photometric", None)) for page in pages}
         if len({kind[:2] for kind in kinds}) > 1:
-            shapes = ", ".join(sorted({"x".join(map(str, page.shape)) for page in pages}))
+            shapes = ", ".join(sorted({f"{'x'.join(map(str, page.shape))} {page.dtype}" for page in pages}))
             raise UnreadableError(
                 f"its {len(pages)} pages differ in size or kind ({shapes}); save each of them by itself"
             )
         return pages, tuple(lost)
+
+    def _check_end(self, pages: list[Any]) -> None:
+        """Raises UnreadableError where the last directory that can be read points to another."""
+        head, pointer, each = ("Q", "Q", 20) if self._file.is_bigtiff else ("H", "I", 12)
+        order, start = self._file.byteorder, pages[-1].offset
+        (count,) = struct.unpack_from(order + head, self._map, start)
+        (following,) = struct.unpack_from(
+            order + pointer, self._map, start + struct.calcsize(order + head) + each * count
+        )
+        if following and following not in [page.offset for page in pages]:
+            raise UnreadableError(
+                f"it is damaged or incomplete (only {len(pages)} of its pages can be read); save or copy it again"
+            )
 
     def _contiguous(self) -> Any:
         """The frames (T, H, W[, S]) behind one directory, as large stacks of ImageJ have them; else None."""
@@ -150,7 +166,6 @@ class TiffPages:
         if page.photometric == colour.MINISWHITE:
             if pixels.dtype.kind != "u":
                 raise UnreadableError("its numbers have a sign and zero is white; save it with zero as black")
-            pixels = inverted(pixels, packed)
             kind = dataclasses.replace(kind, zero_is_white=True)
         extra = pixels.shape[2] - (3 if page.photometric == colour.RGB else 1)
         if extra < 0:
@@ -159,8 +174,6 @@ class TiffPages:
         codes += [0] * (extra - len(codes))
         icc_profile = page.tags.valueof(_ICC_TAG)
         nodata = _nodata(tags, pixels.dtype)
-        if nodata is not None and kind.zero_is_white:
-            nodata = 2 ** (packed or bits) - 1 - nodata
         return Decoded(pixels, tuple(codes), exif, icc_profile or None, None, packed, nodata, beside, kind)
 
     def _check(self, page: Any, plain: bool) -> None:
@@ -212,13 +225,31 @@ class TiffPages:
         description = tags.get(_DESCRIPTION_TAG)
         alone = len(self) == 1 if hasattr(self, "_planes") else True
         turned = page.planarconfig == self._tifffile.PLANARCONFIG.SEPARATE  # written with the samples together
-        layouts = (b'{"shape":', b"shape=(")
-        if (alone or turned) and isinstance(description, Entry) and description.value.startswith(layouts):
-            del tags[_DESCRIPTION_TAG]  # tifffile's, of its own layout
+        if (alone or turned) and isinstance(description, Entry):
+            del tags[_DESCRIPTION_TAG]
+            kept = _without_layout(description.value)
+            if kept is not None:
+                tags[_DESCRIPTION_TAG] = Entry(description.kind, len(kept), kept)
         described = {tag: entry for tag, entry in tags.items() if is_descriptive(tag)}
         others = {tag: entry for tag, entry in tags.items() if not is_descriptive(tag)}
         exif = Exif(order, described) if described else None
         return exif, of_tiff(others, self._lost), tags
+
+
+def _without_layout(description: bytes) -> bytes | None:
+    """A description without what tifffile says in it of its own layout; None where nothing else is there."""
+    if description.startswith(b"shape=("):
+        return None
+    if not description.startswith(b"{"):
+        return description
+    try:
+        said = json.loads(description.rstrip(b"\0"))
+    except ValueError:
+        return description
+    if "shape" not in said:
+        return description
+    del said["shape"]
+    return json.dumps(said).encode() + b"\0" if said else None
 
 
 def _nodata(tags: Directory, sample_type: np.dtype[Any]) -> float | None:
@@ -230,6 +261,8 @@ def _nodata(tags: Directory, sample_type: np.dtype[Any]) -> float | None:
         number = float(entry.value.split(b"\0")[0])
     except ValueError:
         return None
+    if (math.isinf(number) and b"inf" in entry.value.lower()) or math.isnan(number):
+        return number if sample_type.kind == "f" else None
     if sample_type.kind == "f":  # its largest number is often written in too few digits, and is more then
         limits = np.finfo(sample_type)
         return float(np.clip(number, limits.min, limits.max))
@@ -263,9 +296,7 @@ class TiffWriter:
         """Writes a page's samples."""
         pixels = decoded.pixels
         height, width, samples = pixels.shape
-        zero_is_white = decoded.tiff is not None and decoded.tiff.zero_is_white and decoded.colours == 1
-        if zero_is_white:
-            pixels = inverted(pixels, decoded.bits)
+        zero_is_white = decoded.tiff is not None and decoded.tiff.zero_is_white
         strip_rows = height if not self._kind.compressed else min(height, max(1, 2**20 // (pixels[0].nbytes or 1)))
         places, sizes = [], []
         differences = self._kind.compressed and decoded.bits is None and pixels.dtype.kind in "ui"

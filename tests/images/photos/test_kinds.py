@@ -234,9 +234,9 @@ def test_where_zero_is_white_it_stays_so_and_nodata_is_its_own(tmp_path: Path, d
         np.testing.assert_array_equal(file.asarray(), values)
     write_photo(tmp_path / "out.png", np.where(photo.valid, photo.image, 0), like=photo)
     assert np.asarray(Image.open(tmp_path / "out.png"))[6, 6] == 0
-    three = np.repeat(photo.image, 3, axis=2)  # of other channels zero is black
+    three = np.repeat(photo.image, 3, axis=2)  # of other channels zero is black, and next to it what is no value
     write_photo(tmp_path / "rgb.tif", three, like=photo)
-    np.testing.assert_array_equal(tifffile.imread(tmp_path / "rgb.tif")[6, 6], [0, 0, 0])
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "rgb.tif")[6, 6], [1, 1, 1])
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
@@ -268,6 +268,110 @@ def test_a_layout_that_a_program_noted_goes_with_the_pages_it_described(tmp_path
     with tifffile.TiffFile(tmp_path / "out.tif") as file:
         assert 270 not in file.pages.first.tags
         np.testing.assert_array_equal(file.asarray(), pixels)
+
+
+def test_where_zero_is_white_units_follow_the_range_that_is_used(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 4096, (9, 10)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "in.tif", values, photometric="miniswhite", metadata=None)
+    photo = read_photo(tmp_path / "in.tif")
+    assert photo.white == 4095
+    np.testing.assert_allclose(photo.image[:, :, 0], 1 - values / 4095, atol=1e-6)
+    write_photo(tmp_path / "out.tif", photo.image, like=photo)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif"), values)
+
+
+@pytest.mark.parametrize("style", ["imagej", "ome", "plain", "pointer"])
+def test_a_stack_that_ends_early_is_damaged_and_no_page_is_lost_silently(tmp_path: Path, style: str) -> None:
+    options: dict[str, dict[str, Any]] = {"imagej": {"imagej": True}, "ome": {"ome": True, "metadata": {"axes": "TYX"}}}
+    stack = np.random.default_rng(0).integers(0, 60000, (6, 40, 40)).astype(np.uint16)
+    path = tmp_path / "in.tif"
+    tifffile.imwrite(path, stack, photometric="minisblack", **options.get(style, {}))
+    whole = path.read_bytes()
+    with open_photos(path) as photos:
+        assert len(photos) == 6
+    if style == "pointer":
+        with tifffile.TiffFile(path) as file:
+            start = file.pages[2].offset
+        (count,) = struct.unpack_from("<H", whole, start)
+        place = start + 2 + 12 * count
+        path.write_bytes(whole[:place] + struct.pack("<I", len(whole) + 2) + whole[place + 4 :])
+    else:
+        path.write_bytes(whole[: len(whole) * 9 // 10])
+    with pytest.raises(ValueError, match=r"in\.tif: it is damaged or incomplete"), open_photos(path) as photos:
+        list(photos)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "code"), [("int16", -9999), ("float32", -9999.0), ("int16", -32768), ("float64", -99)]
+)
+def test_numbers_that_by_custom_stand_for_none_are_left_out_and_told(tmp_path: Path, dtype: str, code: float) -> None:
+    values = np.random.default_rng(0).integers(0, 90, (20, 21)).astype(dtype)
+    gaps = np.random.default_rng(1).random(values.shape) < 0.2
+    stored = np.where(gaps, np.asarray(code, dtype), values)
+    tifffile.imwrite(tmp_path / "in.tif", stored)
+    with pytest.warns(UserWarning, match=f"{gaps.sum()} samples are {code:g}, far below all others"):
+        photo = again(tmp_path / "in.tif", tmp_path / "out.tif")
+    np.testing.assert_array_equal(photo.valid[:, :, 0], ~gaps)
+    assert photo.white <= 255
+    np.testing.assert_array_equal(
+        tifffile.imread(tmp_path / "out.tif"), np.where(gaps, np.asarray(code, dtype), values)
+    )
+    near = np.where(gaps, code, values + code + 20).astype(dtype)  # no gap: they are values
+    tifffile.imwrite(tmp_path / "near.tif", near)
+    assert read_photo(tmp_path / "near.tif").valid is None
+
+
+def test_an_infinite_nodata_comes_back(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).random((9, 10)).astype(np.float32)
+    values[:2] = np.inf
+    tifffile.imwrite(tmp_path / "in.tif", values, extratags=[(42113, 2, 0, "inf", True)], metadata=None)
+    again(tmp_path / "in.tif", tmp_path / "out.tif")
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif"), values)
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ({"description": "exposure 3 s"}, "exposure 3 s"),
+        ({"metadata": {"exposure": 3}}, '{"exposure": 3}'),
+        ({}, None),
+    ],
+)
+def test_what_tifffile_was_asked_to_say_is_kept(tmp_path: Path, options: dict[str, Any], kept: str | None) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", levels(9, 10, 1)[:, :, 0], **options)
+    again(tmp_path / "in.tif", tmp_path / "out.tif")
+    with tifffile.TiffFile(tmp_path / "out.tif") as file:
+        assert file.pages.first.tags.valueof(270) == kept
+
+
+def test_resolutions_of_a_picture_that_is_turned_change_places(tmp_path: Path) -> None:
+    tags = [(274, 3, 1, 6, True)]
+    options: dict[str, Any] = {"resolution": (300, 150), "resolutionunit": "INCH", "metadata": None}
+    tifffile.imwrite(tmp_path / "in.tif", levels(9, 10, 1)[:, :, 0], extratags=tags, **options)
+    again(tmp_path / "in.tif", tmp_path / "out.tif")
+    with tifffile.TiffFile(tmp_path / "out.tif") as file:
+        found = file.pages.first.tags
+        assert (found.valueof(282), found.valueof(283)) == ((150, 1), (300, 1)) and found.valueof(274) == 1
+
+
+def test_long_profiles_and_texts_of_png_are_read_again(tmp_path: Path) -> None:
+    profile = bytes(range(256)) * 6000
+    Image.fromarray(levels(9, 10, 3)).save(tmp_path / "in.jpg", icc_profile=profile)
+    photo = read_photo(tmp_path / "in.jpg")
+    write_photo(tmp_path / "out.png", photo.image, like=photo)
+    assert read_photo(tmp_path / "out.png").icc_profile == profile
+    assert PngImagePlugin.MAX_TEXT_CHUNK == 2**20  # as it was for others
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 2}])
+def test_a_film_behind_a_jpeg_is_named_and_filling_is_not(tmp_path: Path, options: dict[str, Any]) -> None:
+    Image.fromarray(levels(40, 50, 3)).save(tmp_path / "in.jpg", quality=95, **options)
+    whole = (tmp_path / "in.jpg").read_bytes()
+    assert read_photo(tmp_path / "in.jpg").beside.lost == ()
+    (tmp_path / "in.jpg").write_bytes(whole + bytes(100))
+    assert read_photo(tmp_path / "in.jpg").beside.lost == ()
+    (tmp_path / "in.jpg").write_bytes(whole + b"\0\0\0\x18ftypmp42" + bytes(5000))
+    assert read_photo(tmp_path / "in.jpg").beside.lost == ("5012 bytes behind the picture, such as a film",)
 
 
 def test_nodata_of_sixteen_bits_is_clipped_where_eight_are_written(tmp_path: Path) -> None:
