@@ -328,16 +328,16 @@ def _samples(decoded: Decoded) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     valid = np.isfinite(samples) if samples.dtype.kind == "f" else np.ones(samples.shape, bool)
     if decoded.nodata is not None and np.isfinite(decoded.nodata):
         valid &= samples != samples.dtype.type(decoded.nodata)
-    for channel in range(samples.shape[2]):
-        values = samples[:, :, channel]
-        coded = np.flatnonzero(valid[:, :, channel])
-        coded = coded[coded_as_none(values.reshape(-1)[coded])]
-        if coded.size:
-            number = values.reshape(-1)[coded[0]]
+    for channel in range(samples.shape[2] if samples.dtype.kind != "u" else 0):
+        own = valid[:, :, channel]
+        values = samples[:, :, channel][own]
+        coded = coded_as_none(values)
+        if coded.any():
+            number = values[coded.argmax()]
             warnings.warn(
-                f"{coded.size} samples are {number:g}, far below all others, and are taken for no data", stacklevel=2
+                f"{coded.sum()} samples are {number:g}, far below all others, and are taken for no data", stacklevel=2
             )
-            valid[:, :, channel].reshape(-1)[coded] = False
+            own[own] = ~coded
     return samples, valid
 
 
