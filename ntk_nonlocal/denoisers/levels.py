@@ -130,7 +130,7 @@ def estimated_levels(image: NDArray[Any], mask: NDArray[np.bool_] | None) -> tup
     if mask is None:
         image = representative(image)
     flat = flat_parts(image, np.zeros((1, 1, 1), bool) if mask is None else ~mask)
-    if flat.any():
+    if flat is not None:
         mask = ~flat if mask is None else mask & ~flat
     if mask is not None and mask.shape[2] > 1:
         return _white_levels(image, mask), None

@@ -45,6 +45,7 @@ _ENOUGH_PIXELS = 64 * 64  # of smaller images the two figures are too rough to b
 _MIDDLE = (0.001, 0.999)
 _MIDDLE_OF_ESTIMATES = (0.01, 0.99)  # a camera may have a hot pixel in 200
 _NONE = (-99.0, -999.0, -9999.0, -99999.0, -32767.0, -32768.0, -2147483648.0)
+_ROWS_AT_ONCE = 256
 # A square of this side whose values are all the same is no picture with noise, but a border, a bar, a label ...
 _FLAT_SIDE = 8
 _REPEATED = 0.4  # ... unless elsewhere, too, so many pixels repeat their neighbour, as in drawings and screenshots
@@ -124,7 +125,9 @@ def estimate_sigma(
 
 
 def _of_channels(given: NDArray[np.float64], missing: NDArray[np.bool_]) -> float:
-    missing = missing | flat_parts(given, missing)
+    flat = flat_parts(given, missing)
+    if flat is not None:
+        missing = missing | flat
     outliers = outlying(given, missing, 1, _MIDDLE_OF_ESTIMATES)
     if outliers.any() and outliers[:, :, 0].size >= _FEW_PIXELS:
         given, missing = given.copy(), missing | outliers
@@ -177,36 +180,40 @@ def coded_as_none(values: NDArray[Any]) -> NDArray[np.bool_]:
     return found
 
 
-def flat_parts(image: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def flat_parts(image: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
     """Which pixels of (H, W, C) belong to a square of one value where the rest of the image is noisy, (H, W, 1):
-    borders and bars, which tell nothing of the noise. None in drawings and screenshots, of which much is flat."""
+    borders and bars, which tell nothing of the noise. None where there are none, and in drawings and screenshots, of
+    which much is flat."""
     from scipy.ndimage import maximum_filter, minimum_filter
 
     height, width = image.shape[:2]
-    found = np.zeros((height, width, 1), bool)
     if min(height, width) < 2 * _FLAT_SIDE:
-        return found
-    there = ~np.broadcast_to(missing, image.shape).any(axis=2)
-    across = np.zeros((height, width), bool)
-    down = np.zeros((height, width), bool)
-    across[:, :-1] = (image[:, 1:] == image[:, :-1]).all(axis=2)
-    down[:-1] = (image[1:] == image[:-1]).all(axis=2)
+        return None
+    across, down = np.zeros((height, width), bool), np.zeros((height, width), bool)
+    for top in range(0, height, _ROWS_AT_ONCE):
+        rows = image[top : top + _ROWS_AT_ONCE + 1]
+        below = len(rows) - 1
+        across[top : top + below + 1, :-1] = (rows[:, 1:] == rows[:, :-1]).all(axis=2)
+        down[top : top + below] = (rows[1:] == rows[:-1]).all(axis=2)
     # a square is one where all pixels but those of the last row and column repeat both neighbours
+    down &= across
     side = _FLAT_SIDE - 1
-    corner = minimum_filter((across & down).view(np.uint8), side, origin=-(side // 2), mode="constant")
+    corner = minimum_filter(down.view(np.uint8), side, origin=-(side // 2), mode="constant")
+    if not corner.any():
+        return None
     flat = maximum_filter(corner, _FLAT_SIDE, origin=_FLAT_SIDE // 2 - 1, mode="constant").view(bool)
+    there = ~np.broadcast_to(missing, image.shape).any(axis=2)
     rest = there & ~flat
     if not (flat & there).any() or not rest.any() or across[rest].mean() > _REPEATED:
-        return found
-    found[:, :, 0] = flat
-    return found
+        return None
+    return np.asarray(flat[:, :, None])
 
 
 def outlying(
     image: NDArray[Any], missing: NDArray[np.bool_], reach: float, shares: tuple[float, float] = _MIDDLE
 ) -> NDArray[np.bool_]:
-    """Which values of (H, W, C) lie beyond the middle 99.8 % of their channel, and farther than ``reach`` times what
-    these span. None where these are all the same."""
+    """Which values of (H, W, C) lie beyond the middle of their channel (99.8 % of it, or what is between the
+    ``shares``), and farther than ``reach`` times what these span. None where these are all the same."""
     found = np.zeros(image.shape, bool)
     gone = np.broadcast_to(missing, image.shape)
     for channel in range(image.shape[2]):

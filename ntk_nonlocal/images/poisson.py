@@ -221,7 +221,9 @@ def estimate_poisson_gaussian(noisy: ArrayLike, *, mask: ArrayLike | None = None
     counts = float(np.iinfo(given.dtype).max) if given.dtype.kind == "u" else 1.0
     image = counts * masked_image(given, mask, dtype=np.float64)
     missing = ~as_mask(mask, image.shape) if mask is not None else np.zeros((1, 1, 1), bool)
-    missing = missing | flat_parts(image, missing)
+    flat = flat_parts(image, missing)
+    if flat is not None:
+        missing = missing | flat
     exponent = math.frexp(float(np.abs(image).max()))[1]  # near 1 no square overflows; powers of two change no digit
     return _of_channels(np.ldexp(image, -exponent), np.broadcast_to(missing, image.shape)).scaled(2.0**exponent)
 
