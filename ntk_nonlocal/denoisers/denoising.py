@@ -273,7 +273,8 @@ def _no_data(image: NDArray[Any], valid: NDArray[np.bool_] | None) -> NDArray[np
     for channel in range(image.shape[2]):
         values = image[:, :, channel]
         own = there[:, :, channel]
-        found[:, :, channel][own] = coded_as_none(values[own])
+        if values.min() < 0:
+            found[:, :, channel][own] = coded_as_none(values[own])
         for extreme in (np.max, np.min):
             left = values[there[:, :, channel] & ~found[:, :, channel]]
             value = extreme(left)
