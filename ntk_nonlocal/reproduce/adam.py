@@ -16,6 +16,7 @@ from .adam_figures import (
     alignments,
     distances,
     draw_all,
+    frozen_parts,
     looked_at,
     qualities,
     rising,
@@ -37,13 +38,16 @@ CLOCK = 0.12
 HALF = 0.5
 # The share of a fresh network's alignment with its own limit from which on a kernel counts as one of its kind.
 BECOMES = 0.9
+# Theories of what is run once, beyond the sizes that are repeated.
+BEYOND = ("all", "layer")
 Input = Literal["image", "noise"]
 
 
 @dataclass(frozen=True)
 class Config:
-    """Frozen features on small crops over widths; the split (from ``split_inputs``) at one width on the two pictures
-    and on those ``beside``; the alignment on crops of the same, ``likened``."""
+    """Frozen features on small crops over widths, and once for the pictures and widths ``beyond``; the split (from
+    ``split_inputs``) at one width on the two pictures and on those ``beside``; the alignment on crops of the same,
+    ``likened``."""
 
     smooth: Picture
     texture: Picture
@@ -64,13 +68,14 @@ class Config:
     max_products: int
     probes: int
     learning_rate: float = 1e-3
+    beyond: tuple[tuple[Picture, int], ...] = ()
 
 
 def configure(preset: Preset, pictures: Pictures) -> Config:
     """Frozen features from both inputs. Quick: 24x24, 32x32 and (alignment) 64x64, widths to 64, 300 steps at 32
     channels from noise, 3 seeds. Full: 32x32 and 64x64, also Lena and the bundled picture, widths to 128, both inputs,
-    1000 steps at 64 channels, 5 seeds on one noise draw, and one seed on 2 more. Paper: to 512 channels, 3000 steps at
-    128."""
+    1000 steps at 64 channels, 5 seeds on one noise draw, and one seed on 2 more; one seed of frozen features with 256
+    channels, and on 64x64. Paper: to 512 channels, 3000 steps at 128."""
     network = "autoencoder:levels=2"
     both: tuple[Input, ...] = ("noise", "image")
     if preset == "quick":
@@ -89,9 +94,11 @@ def configure(preset: Preset, pictures: Pictures) -> Config:
     widths = (16, 32, 64, 128) if preset == "full" else (16, 32, 64, 128, 256, 512)
     width, steps, at = (64, 1000, (100, 300, 1000)) if preset == "full" else (128, 3000, (100, 300, 1000, 3000))
     beside = pictures.beside(64)
+    beyond = [] if 256 in widths else [(small, 256)]
+    beyond += [(smooth, width) for width in (16, 32, 64, 128)]
     return Config(
         smooth, texture, beside, (smooth, texture, *beside), small, network, both, both, widths, THEORIES, 400, width,
-        steps, at, 5, 2, 800, 128,
+        steps, at, 5, 2, 800, 128, beyond=tuple(beyond),
     )  # fmt: skip
 
 
@@ -126,6 +133,11 @@ def parts(config: Config) -> list[Part]:
                 )  # fmt: skip
                 name = f"frozen features from {LABELS[source]}, width {width} seed {seed}"
                 found.append(Part(name, frozen_descent, case))
+    for picture, width in config.beyond:
+        for source in config.inputs:
+            case = FrozenDescent(picture, config.architecture, source, width, config.frozen_steps, BEYOND)
+            name = f"frozen features beyond, {picture.size}x{picture.size} from {LABELS[source]}, width {width}"
+            found.append(Part(name, frozen_descent, case))
     return found
 
 
@@ -198,7 +210,24 @@ def _flow_verdict(results: Results, source: str, optimizer: str, read: _Distance
         f"the last step {ends}. Of {compared} comparisons at the same residual {left_out} are left out, where the "
         "residual exceeds the start's. Best PSNR above the flow's at other widths [dB]: "
         + ", ".join(f"{gain} ({width})" for width, gain in read.gains.items() if width != read.wide)
-        + f"; the best was the last in {late_bests(results, source, optimizer)} runs ({read.tried}).",
+        + f"; the best was the last in {late_bests(results, source, optimizer)} runs ({read.tried}). "
+        + beyond(results, source, optimizer),
+    )
+
+
+def beyond(results: Results, source: str, optimizer: str) -> str:
+    """What one seed says of wider networks and larger crops."""
+    told = []
+    for part in results.select("frozen_descent", input=source, theories=list(BEYOND)):
+        side, width = setting(part, "size"), setting(part, "width")
+        gone = ", ".join(f"{float(np.nanmean(part[f'{optimizer}.{key}'])):.2f}" for key in ("null", *BEYOND))
+        told.append((side, width, f"{side}x{side} at {width} channels {gone}"))
+    if not told:
+        return ""
+    return (
+        "One seed beyond that, distance from gradient flow, one clock, a clock per layer: "
+        + "; ".join(text for *_, text in sorted(told))
+        + "."
     )
 
 
@@ -289,13 +318,13 @@ def _gains_by_width(results: Results, source: str, optimizer: str) -> dict[int, 
 
 def unreachable(results: Results, source: str, optimizer: str) -> tuple[int, int]:
     """Comparisons at the same residual where gradient flow has none so large, and all, over seeds and widths."""
-    lost = [np.isnan(part[f"{optimizer}.null"]) for part in results.select("frozen_descent", input=source)]
+    lost = [np.isnan(part[f"{optimizer}.null"]) for part in frozen_parts(results, source)]
     return int(np.sum(lost)), int(np.size(lost))
 
 
 def late_bests(results: Results, source: str, optimizer: str) -> str:
     """In how many of the runs the best PSNR is the last."""
-    runs = results.select("frozen_descent", input=source)
+    runs = frozen_parts(results, source)
     late = [part[f"{optimizer}.psnr"][-1] >= part[f"{optimizer}.best_psnr"] for part in runs]
     return f"{sum(late)} of {len(late)}"
 
@@ -303,7 +332,7 @@ def late_bests(results: Results, source: str, optimizer: str) -> str:
 def _last(results: Results, source: str, array: str) -> float:
     """The mean over repetitions at the last step and the widest network."""
     wide = max(results.config["widths"])
-    return float(np.nanmean([part[array][-1] for part in results.select("frozen_descent", input=source, width=wide)]))
+    return float(np.nanmean([part[array][-1] for part in frozen_parts(results, source, width=wide)]))
 
 
 def gains(results: Results, picture: str, source: str) -> dict[str, Interval]:

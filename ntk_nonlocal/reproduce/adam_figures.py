@@ -13,6 +13,7 @@ from .drawing import GREY, LABELS, MARKERS, band, figure, legend_once, log_width
 from .experiment import Results, setting
 from .measures.adapted import FED, contributions, observed
 from .measures.frozen import RULES
+from .parts import Measured
 
 _KINDS = (*MARKERS, "<", ">")
 NAMES = {"sign": "sign descent", "rmsprop": "RMSprop", "adam": "Adam"}
@@ -44,10 +45,15 @@ def looked_at(results: Results) -> list[tuple[str, str]]:
     return own + [(picture["name"], "beside") for picture in config["beside"]]
 
 
+def frozen_parts(results: Results, source: str, **conditions: Any) -> list[Measured]:
+    """Those with frozen features that are repeated, without those that go beyond."""
+    return results.select("frozen_descent", input=source, theories=list(results.config["theories"]), **conditions)
+
+
 def distances(results: Results, source: str, array: str) -> dict[int, np.ndarray[Any, Any]]:
     """An array OPTIMIZER.NAME, mean over the steps where there is one, of all repetitions for every width."""
     found: dict[int, list[float]] = {}
-    for part in results.select("frozen_descent", input=source):
+    for part in frozen_parts(results, source):
         found.setdefault(setting(part, "width"), []).append(float(np.nanmean(part[array])))
     return {width: np.array(values) for width, values in sorted(found.items())}
 
@@ -91,7 +97,7 @@ def _draw_frozen(results: Results, folder: Path, source: str, name: str) -> None
         for column, optimizer in enumerate(RULES):
             for index, key in enumerate(("null", *config["theories"], "redrawn")):
                 label, colour, style = THEORY_LABELS[key]
-                own = results.select("frozen_descent", input=source, width=wide)
+                own = frozen_parts(results, source, width=wide)
                 values = np.stack([part[f"{optimizer}.{key}"] for part in own], axis=1)
                 there = [i for i, line in enumerate(values) if np.isfinite(line).any()]
                 steps, samples = own[0]["steps"][there].tolist(), [values[i][np.isfinite(values[i])] for i in there]

@@ -261,12 +261,18 @@ def test_a_theory_holds_below_half_of_the_nearer_null_and_a_negative_distance_de
 def test_what_no_flow_reaches_is_left_out_and_counted():
     arrays = {"adam.null": np.array([np.nan, 0.2, 0.4]), "adam.psnr": np.array([1.0, 3.0, 2.0])}
     arrays |= {"adam.best_psnr": np.asarray(3.0)}
-    parts = tuple(Measured("f", "frozen_descent", {"input": "noise", "width": w}, arrays, {}) for w in (4, 4, 8))
-    results = Results("adam", "quick", {}, parts)
+    arrays |= {"adam.all": np.array([0.1, 0.2, 0.6]), "adam.layer": np.array([0.1, 0.1, 0.1])}
+    theories = {"input": "noise", "theories": ["all", "layer", "clock"]}
+    parts = [Measured("f", "frozen_descent", theories | {"width": w}, arrays, {}) for w in (4, 4, 8)]
+    once = {"input": "noise", "theories": ["all", "layer"], "width": 16, "size": 32}  # not among those repeated
+    parts.append(Measured("f", "frozen_descent", once, arrays, {}))
+    results = Results("adam", "quick", {"theories": theories["theories"]}, tuple(parts))
     found = distances(results, "noise", "adam.null")
     assert found[4] == pytest.approx([0.3, 0.3]) and found[8] == pytest.approx([0.3])
     assert adam.unreachable(results, "noise", "adam") == (3, 9)
     assert adam.late_bests(results, "noise", "adam") == "0 of 3"
+    assert adam.beyond(results, "noise", "adam").endswith("a clock per layer: 32x32 at 16 channels 0.30, 0.30, 0.10.")
+    assert adam.beyond(results, "image", "adam") == ""
 
 
 SMOOTH = {"name": "p", "size": 8, "noise_seed": 0}
