@@ -108,6 +108,11 @@ def prior_table() -> str:
     return _stored_markdown("denoise_prior.md")
 
 
+def adapted_table() -> str:
+    """The denoiser made of Adam's features, as it is stored."""
+    return _stored_markdown("denoise_adapted.md")
+
+
 def training_table() -> str:
     """Training speed beside PyTorch as it is stored."""
     return _stored_markdown("bench_training.md")
@@ -380,6 +385,7 @@ TABLES: dict[str, Callable[[], str]] = {
         denoising_environment,
         unusual_table,
         prior_table,
+        adapted_table,
         training_table,
         workers_ratio,
         scorecard,

@@ -86,7 +86,7 @@ def table(entries: list[Entry]) -> str:
         own = [entry for entry in entries if entry["case"].startswith(f"{width} ")]
         pictures = list(dict.fromkeys(entry["image"] for entry in own))
         draws = len({entry["case"] for entry in own})
-        lines += ["", f"## {width} channels, {draws} draws", ""]
+        lines += ["", f"## {width} channels, {draws} draw{'s' * (draws > 1)}", ""]
         lines += [f"| | {' | '.join(pictures)} | above adam | processor seconds | rising |"]
         lines += ["| --- " * (len(pictures) + 4) + "|"]
         names = {"adam": f'method "adam", {steps} steps', "adam at the step": f"Adam at step {FROZEN_AT}"}
