@@ -172,10 +172,8 @@ def _parse_directory(block: bytes | mmap.mmap, order: ByteOrder, start: int, nam
         if pointed is not None and size in (4, 8):
             (target,) = struct.unpack(order + {4: "I", 8: "Q"}[size], value)
             directory[tag] = _parse_directory(block, order, target, pointed, big)
-        elif (
-            size and len(value) == size and tag not in directory
-        ):  # others are damaged, or tifffile's second description
-            directory[tag] = Entry(type_, number, value)
+        elif size and len(value) == size:  # others are damaged
+            directory.setdefault(tag, Entry(type_, number, value))  # tifffile adds a second description
     return directory
 
 

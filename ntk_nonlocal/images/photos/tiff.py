@@ -116,9 +116,8 @@ class TiffPages:
         head, pointer, each = ("Q", "Q", 20) if self._file.is_bigtiff else ("H", "I", 12)
         order, start = self._file.byteorder, pages[-1].offset
         (count,) = struct.unpack_from(order + head, self._map, start)
-        (following,) = struct.unpack_from(
-            order + pointer, self._map, start + struct.calcsize(order + head) + each * count
-        )
+        end = start + struct.calcsize(order + head) + each * count
+        (following,) = struct.unpack_from(order + pointer, self._map, end)
         if following and following not in [page.offset for page in pages]:
             raise UnreadableError(
                 f"it is damaged or incomplete (only {len(pages)} of its pages can be read); save or copy it again"
