@@ -47,7 +47,7 @@ Input = Literal["image", "noise"]
 class Config:
     """Frozen features on small crops over widths, and once for the pictures and widths ``beyond``; the split (from
     ``split_inputs``) at one width on the two pictures and on those ``beside``; the alignment on crops of the same,
-    ``likened``."""
+    ``likened``, and once at ``other_widths`` on the first two of them."""
 
     smooth: Picture
     texture: Picture
@@ -69,6 +69,7 @@ class Config:
     probes: int
     learning_rate: float = 1e-3
     beyond: tuple[tuple[Picture, int], ...] = ()
+    other_widths: tuple[int, ...] = ()
 
 
 def configure(preset: Preset, pictures: Pictures) -> Config:
@@ -98,7 +99,7 @@ def configure(preset: Preset, pictures: Pictures) -> Config:
     beyond += [(smooth, width) for width in (16, 32, 64, 128)]
     return Config(
         smooth, texture, beside, (smooth, texture, *beside), small, network, both, both, widths, THEORIES, 400, width,
-        steps, at, 5, 2, 800, 128, beyond=tuple(beyond),
+        steps, at, 5, 2, 800, 128, beyond=tuple(beyond), other_widths=(16, 32, 128) if preset == "full" else (),
     )  # fmt: skip
 
 
@@ -133,6 +134,13 @@ def parts(config: Config) -> list[Part]:
                 )  # fmt: skip
                 name = f"frozen features from {LABELS[source]}, width {width} seed {seed}"
                 found.append(Part(name, frozen_descent, case))
+    for width in config.other_widths:
+        for picture, other in (config.likened[:2], config.likened[1::-1]):
+            run = Training(
+                picture, config.architecture, "noise", "adam", width, config.steps, learning_rate=config.learning_rate
+            )
+            name = f"what the kernel becomes, {picture.name} from {LABELS['noise']}, width {width}"
+            found.append(Part(name, likeness, Likeness(run, other, config.at, config.probes)))
     for picture, width in config.beyond:
         for source in config.inputs:
             case = FrozenDescent(picture, config.architecture, source, width, config.frozen_steps, BEYOND)
@@ -435,7 +443,7 @@ def _likeness_verdicts(results: Results, picture: str) -> list[Verdict]:
             f"{way} in training ({moved}), after {config['at'][0]} steps it is {shown(alignment(early))}. It becomes "
             f"that kernel where it comes to {BECOMES:g} of what a fresh network reaches, for finite networks are not "
             "at their limit; in part: nearer to the picture's kernel than to the controls', and not there. Longer "
-            "trainings, wider networks and more seeds would change it.",
+            "trainings, wider networks and more seeds would change it." + by_width(results, picture),
         ),
         Verdict(
             0,
@@ -448,6 +456,18 @@ def _likeness_verdicts(results: Results, picture: str) -> list[Verdict]:
             "control",
         ),
     ]
+
+
+def by_width(results: Results, picture: str) -> str:
+    """What one seed says of the alignment at other widths."""
+    names, told = observed(results.config["at"]), []
+    kernels = ("initial", *(f"Adam {step}" for step in results.config["at"]), "fed the picture")
+    for width in results.config.get("other_widths", ()):
+        found = alignments(results, picture, width)
+        if len(found):
+            own = (f"{found[0, names.index(name), FED.index('noisy')]:.2f}" for name in kernels)
+            told.append(f"{', '.join(own)} at {width} channels")
+    return "" if not told else f" One seed at other widths ({', '.join(kernels)}): {'; '.join(told)}."
 
 
 def draw(results: Results, folder: Path) -> list[str]:

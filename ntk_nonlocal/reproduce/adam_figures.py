@@ -70,10 +70,12 @@ def rising(results: Results, picture: str, source: str) -> dict[str, int]:
     return dict(zip(contributions(results.config["at"]), counts.tolist(), strict=True))
 
 
-def alignments(results: Results, picture: str) -> np.ndarray[Any, Any]:
-    """Centred alignments (repetitions, observed kernels, fed)."""
-    own = [part for part in results.select("likeness") if _picture(part.settings) == picture]
-    return np.stack([part["alignment"] for part in own])
+def alignments(results: Results, picture: str, width: int | None = None) -> np.ndarray[Any, Any]:
+    """Centred alignments (repetitions, observed kernels, fed), at the width that is repeated or another one."""
+    width = results.config["width"] if width is None else width
+    parts = results.select("likeness", width=width)
+    own = [part["alignment"] for part in parts if _picture(part.settings) == picture]
+    return np.stack(own) if own else np.empty((0, 0, 0))
 
 
 def _picture(settings: dict[str, Any]) -> str:
