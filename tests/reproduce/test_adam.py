@@ -12,7 +12,7 @@ import pytest
 import ntk_nonlocal as nnl
 from ntk_nonlocal.linalg import alignment
 from ntk_nonlocal.reproduce import adam
-from ntk_nonlocal.reproduce.adam_figures import distances
+from ntk_nonlocal.reproduce.adam_figures import alignments, distances
 from ntk_nonlocal.reproduce.experiment import Results
 from ntk_nonlocal.reproduce.measures.adapted import FED, contributions, cosine, observed
 from ntk_nonlocal.reproduce.measures.frozen import (
@@ -273,6 +273,24 @@ def test_what_no_flow_reaches_is_left_out_and_counted():
     assert adam.late_bests(results, "noise", "adam") == "0 of 3"
     assert adam.beyond(results, "noise", "adam").endswith("a clock per layer: 32x32 at 16 channels 0.30, 0.30, 0.10.")
     assert adam.beyond(results, "image", "adam") == ""
+
+
+def test_kernels_at_other_widths_are_told_and_no_repetitions():
+    config = {"at": [5], "width": 4, "other_widths": [2, 8]}
+    fed = np.linspace(0.1, 0.6, len(observed([5])))[:, None] + 0.01 * np.arange(len(FED))
+    training = {"picture": {"name": "p"}}
+    parts = [
+        Measured("a", "likeness", {"training": training | {"width": width}}, {"alignment": fed * scale}, {})
+        for width, scale in ((4, 1), (4, 1.1), (8, 0.5))
+    ]
+    results = Results("adam", "full", config, tuple(parts))
+    assert alignments(results, "p").shape == (2, *fed.shape) and len(alignments(results, "q")) == 0
+    j = FED.index("noisy")
+    expected = ", ".join(
+        f"{0.5 * fed[observed([5]).index(k), j]:.2f}" for k in ("initial", "Adam 5", "fed the picture")
+    )
+    assert adam.by_width(results, "p").endswith(f"(initial, Adam 5, fed the picture): {expected} at 8 channels.")
+    assert adam.by_width(results, "q") == ""
 
 
 SMOOTH = {"name": "p", "size": 8, "noise_seed": 0}
