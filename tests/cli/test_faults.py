@@ -49,7 +49,10 @@ def _environment(cache: Path) -> dict[str, str]:
 
 
 def _start(script: str, *arguments: str | Path, cache: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", script, *map(str, arguments)]
+    """A run that heeds the signals which end it, though nohup or a shell's background may have started these tests."""
+    heeded = "import signal; [signal.signal(n, signal.SIG_DFL) for n in (signal.SIGINT, signal.SIGHUP)]; "
+    heeded += "signal.signal(signal.SIGINT, signal.default_int_handler); "
+    command = [sys.executable, "-c", heeded + script, *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_environment(cache))
 
 
