@@ -333,7 +333,7 @@ def test_the_kernel_becomes_the_pictures_where_a_fresh_network_is_no_nearer_to_i
             found[names.index("Adam 5"), FED.index("noisy")] = reached + 1e-3 * seed
             found[names.index("Adam 5"), FED.index("flipped")] = flipped
             found[names.index("fed the picture"), FED.index("noisy")] = fresh
-            settings = {"training": {"picture": SMOOTH}, "other": {"name": "q"}}
+            settings = {"training": {"picture": SMOOTH, "width": SPLIT["width"]}, "other": {"name": "q"}}
             parts.append(Measured("l", "likeness", settings, {"alignment": found}, {}))
         verdicts = adam._likeness_verdicts(Results("adam", "full", SPLIT, tuple(parts)), "p")
         return verdicts[0].outcome
