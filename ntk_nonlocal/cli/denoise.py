@@ -294,43 +294,39 @@ def _tell(photo: Photo, target: Path, pages: list[Denoised | None], seconds: flo
         step = "" if several else _chosen(first)
         line = f"{target}: {count}sigma {sigma}{unit} ({how}){step}{_camera(results, photo.white)}, {seconds:.1f} s"
         print(parsing.one_line(line), flush=True)
-    if args.quiet:
-        return
-    doubts = [result.settings["coarse_sigma"] for result in results if "coarse_sigma" in result.settings]
-    if any("grows" in result.settings for result in results):
-        print(
-            parsing.one_line(f"{target}: the noise grows with the brightness; give --noise poisson-gaussian"),
-            file=sys.stderr,
+    advice = None if args.quiet else _advice(photo, results)
+    if advice is not None:
+        print(parsing.one_line(f"{target}: {advice}"), file=sys.stderr)
+
+
+def _advice(photo: Photo, results: list[Denoised]) -> str | None:
+    """What may be wrong with the noise that was assumed, and what to do then."""
+    first, levels = results[0], [result.level for result in results]
+    every = [result.settings for result in results]
+    if any("grows" in settings for settings in every):
+        return "the noise grows with the brightness; give --noise poisson-gaussian"
+    if "gain" in first.settings and photo.sample_type.kind in "iu" and photo.white * min(levels) < 1:
+        return (
+            "the noise is less than one of the file's whole numbers, to which estimates are rounded; give a "
+            "floating-point TIFF for fractions"
         )
-    elif "gain" in first.settings and photo.sample_type.kind in "iu" and photo.white * min(levels) < 1:
-        print(
-            parsing.one_line(
-                f"{target}: the noise is less than one of the file's whole numbers, to which estimates are "
-            )
-            + " rounded; give a floating-point TIFF for fractions",
-            file=sys.stderr,
+    if cut := max(settings.get("cut", 0.0) for settings in every):
+        return (
+            f"{100 * cut:.0f} % of the values stand at an end of their range, where noise is cut off; there is "
+            "probably more of it than was estimated; where you see noise that is left, give --sigma"
         )
-    elif cut := max(result.settings.get("cut", 0.0) for result in results):
-        print(
-            parsing.one_line(f"{target}: {100 * cut:.0f} % of the values stand at an end of their range, where noise ")
-            + " is cut off; there is probably more of it than was estimated; where you see noise that is left, give "
-            + "--sigma",
-            file=sys.stderr,
+    if doubts := [settings["coarse_sigma"] for settings in every if "coarse_sigma" in settings]:
+        return (
+            "not all of what is there is white noise; where you see noise that is left, coarser than pixels, as JPEG "
+            f"compression, demosaicing and resizing leave it, give --sigma, such as {255 * max(doubts):.0f}"
         )
-    elif doubts:
-        print(
-            parsing.one_line(f"{target}: not all of what is there is white noise; where you see noise that is left,")
-            + " coarser than pixels, as JPEG compression, demosaicing and resizing leave it, give --sigma, such as "
-            + f"{255 * max(doubts):.0f}",
-            file=sys.stderr,
+    if not first.settings["sigma_given"] and 255 * max(map(_contrast, results)) < 1:
+        return (
+            "almost no noise was found, and little was changed; where you see noise, give --sigma, such as 10, in "
+            f"255ths of the picture's range of 0 to {photo.white:g} (strong JPEG compression and resizing hide it from "
+            "the estimate)"
         )
-    elif not first.settings["sigma_given"] and 255 * max(map(_contrast, results)) < 1:
-        print(
-            parsing.one_line(f"{target}: almost no noise was found, and little was changed; where you see noise, give")
-            + " --sigma, such as 10, in 255ths of the picture's range of "
-            + f"0 to {photo.white:g} (strong JPEG compression and resizing hide it from the estimate)",
-            file=sys.stderr,
-        )
+    return None
 
 
 def _contrast(result: Denoised) -> float:
@@ -351,10 +347,10 @@ def _camera(results: list[Denoised], white: float) -> str:
     """Gain and dark variance in the file's numbers, of several pages from the least to the largest."""
     import numpy as np
 
-    found = [_gain_and_dark_variance(result, white) for result in results if "gain" in result.settings]
+    found = [noise for noise in (_noise_of(result, white) for result in results) if noise is not None]
     if not found:
         return ""
-    gain, dark = (_by_channel([np.atleast_1d(pair[which]) for pair in found]) for which in (0, 1))
+    gain, dark = (_by_channel([np.atleast_1d(noise[key]) for noise in found]) for key in ("gain", "dark_variance"))
     return f", gain {gain}, read^2 - gain * offset {dark}"
 
 
@@ -367,18 +363,14 @@ def _by_channel(pages: list[Any]) -> str:
     return "/".join(_range(numbers) for numbers in zip(*pages, strict=True))
 
 
-def _gain_and_dark_variance(result: Denoised, white: float) -> tuple[Any, Any]:
-    """In the file's numbers; by channel where they were."""
+def _noise_of(result: Denoised, white: float) -> dict[str, Any] | None:
+    """Gain and dark variance in the file's numbers, by channel where they were; None where it is not of that kind."""
     import numpy as np
 
-    return np.multiply(white, result.settings["gain"]), np.multiply(white**2, result.settings["dark_variance"])
-
-
-def _noise_of(result: Denoised, white: float) -> dict[str, Any] | None:
     if "gain" not in result.settings:
         return None
-    gain, dark = _gain_and_dark_variance(result, white)
-    return {"gain": gain, "dark_variance": dark}
+    scales = {"gain": white, "dark_variance": white**2}
+    return {name: np.multiply(scale, result.settings[name]) for name, scale in scales.items()}
 
 
 def _chosen(result: Denoised) -> str:

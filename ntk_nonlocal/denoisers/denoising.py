@@ -19,7 +19,6 @@ from ntk_nonlocal.checks import seed as check_seed
 from ntk_nonlocal.images import (
     PoissonGaussian,
     as_mask,
-    coded_as_none,
     estimate_poisson_gaussian,
     estimate_sigma,
     masked_image,
@@ -35,6 +34,7 @@ from .cameras import check_camera, removed_too_much
 from .colours import Colours, colours_of, representative
 from .levels import Levels, Sigma, filled, levels_of
 from .ntk import BEST, FAST, Setting, closed_form, products
+from .oddities import SPIKE, at_ends, check_scale, no_data, origin
 from .result import Denoised, Method
 from .stacks import Axes, denoise_slices, is_stack
 from .tiles import Tiles
@@ -51,13 +51,10 @@ _OVERLAP = 48
 # Below this share of the largest value perturbations by a tenth of sigma are rounding errors in float32, and no image
 # shows such noise.
 _NO_NOISE = 1e-5
-_FAR = 10.0  # times the range of the values, from zero
-_SPIKE = 1000.0  # times the range of all others: no value of the scene, and too large to be computed beside them
 _CLIPPED = 1e-3  # a share of the values
 # Estimates, of the largest value, and shares of values that stand at an end: there clipping makes the estimate too low.
 _CUT = ((30 / 255, 0.05), (2 / 255, 0.5))
 _TWO_VALUED = 0.9  # a drawing
-_LARGEST, _LEAST = 1e150, 1e-150  # of which squares are numbers
 
 # Where the standard deviation of stabilised noise is believed to lie, whatever is measured.
 _STABLE = (0.85, 1.1)
@@ -190,7 +187,7 @@ def _picture(
     valid = None if mask is None else as_mask(mask, image.shape)
     if valid is not None and valid.all():
         valid = None
-    nothing = _no_data(image, valid)
+    nothing = no_data(image, valid)
     if nothing.any():
         warnings.warn(
             f"{np.count_nonzero(nothing)} values are the same, {image[nothing].flat[0]:.6g}, far beyond the range of "
@@ -201,16 +198,16 @@ def _picture(
         mask = valid = ~nothing if valid is None else valid & ~nothing
         image = masked_image(noisy, mask)
     given_image = image
-    spikes = outlying(image, np.zeros((1, 1, 1), bool) if valid is None else ~valid, _SPIKE)
+    spikes = outlying(image, np.zeros((1, 1, 1), bool) if valid is None else ~valid, SPIKE)
     if spikes.any():
         warnings.warn(
-            f"values farther than {_SPIKE:g} times the range of all others beyond them, {np.count_nonzero(spikes)} in "
+            f"values farther than {SPIKE:g} times the range of all others beyond them, {np.count_nonzero(spikes)} in "
             "number, are left as they are; mask= and fill= give estimates for such",
             stacklevel=3,
         )
         image = neighbours_of(image, spikes)
-    _check_scale(image)
-    ends = _at_ends(image)
+    check_scale(image)
+    ends = at_ends(image)
     settings: dict[str, Any] = {"method": options.method, "seed": options.seed, "clipped": ends > _CLIPPED}
     settings["white"] = white_of(image)
     seen = representative(image)
@@ -234,12 +231,12 @@ def _picture(
             settings |= {"compressed": True} if compressed else {"correlation": coarse.correlation}
         if sigma is None and not sure and noise_grows(seen if valid is None else image, valid):
             settings["grows"] = True
-        origin = _origin(image).astype(image.dtype)
-        far = bool(origin.any())
+        zero = origin(image).astype(image.dtype)
+        far = bool(zero.any())
         settings |= {"far": True} if far else {}
-        found, known = _gaussian(image - origin if far else image, levels, valid, options, report), levels.sigma
+        found, known = _gaussian(image - zero if far else image, levels, valid, options, report), levels.sigma
         if far:
-            found = replace(found, image=found.image + origin)
+            found = replace(found, image=found.image + zero)
     else:
         unit = float(np.iinfo(np.asarray(noisy).dtype).max) if np.asarray(noisy).dtype.kind == "u" else 1.0
         given = isinstance(noise, PoissonGaussian)
@@ -263,28 +260,6 @@ def _picture(
     seconds = time.perf_counter() - begin
     settings |= found.settings
     return Denoised(result, known, options.method, found.step, found.risk, seconds, found.network, settings)
-
-
-def _no_data(image: NDArray[Any], valid: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
-    """Where an image (H, W, C) has one of its two extreme values, more than once and far beyond all others, or a number
-    that by custom stands for none: what programs write where there is no data. (Other single values are spikes.)"""
-    found = np.zeros(image.shape, bool)
-    there = np.broadcast_to(True if valid is None else valid, image.shape)
-    for channel in range(image.shape[2]):
-        values = image[:, :, channel]
-        own = there[:, :, channel]
-        if values.min() < 0:
-            found[:, :, channel][own] = coded_as_none(values[own])
-        for extreme in (np.max, np.min):
-            left = values[there[:, :, channel] & ~found[:, :, channel]]
-            value = extreme(left)
-            others = left[left != value]
-            if len(left) - len(others) < 2 or not len(others):
-                continue
-            bottom, top = (float(number) for number in middle_range(others))
-            if top > bottom and max(value - top, bottom - value) > _SPIKE * (top - bottom):
-                found[:, :, channel] |= there[:, :, channel] & (values == value)
-    return found
 
 
 def _as_given(noisy: ArrayLike, image: NDArray[Any]) -> NDArray[Any]:
@@ -375,31 +350,6 @@ def _poisson(
     if noise.channels is not None:
         return result, np.sqrt(variance.mean(axis=(0, 1)))
     return result, float(np.sqrt(variance.mean()))
-
-
-def _origin(image: NDArray[Any]) -> NDArray[np.float64]:
-    """Where the values of each channel begin, zero where that is not far from zero: the offset of temperatures and
-    times is not to cost digits."""
-    low, high = (np.asarray(end, np.float64) for end in (image.min(axis=(0, 1)), image.max(axis=(0, 1))))
-    far = (high > low) & (np.maximum(low, -high) > _FAR * (high - low))
-    found: NDArray[np.float64] = np.where(far, np.where(low > 0, low, high), 0.0)
-    return found
-
-
-def _at_ends(image: NDArray[Any]) -> float:
-    """The share of the values at 0 and at their largest, where they stop there; zero where some are negative."""
-    if image.min() < 0:
-        return 0.0
-    return float(np.count_nonzero(image <= 0) + np.count_nonzero(image == image.max()) - 1) / image.size
-
-
-def _check_scale(image: NDArray[Any]) -> None:
-    """Raises ValueError where squares of the values are no numbers of double precision."""
-    largest = float(np.abs(image).max())
-    if largest > _LARGEST or 0 < largest < _LEAST:
-        raise ValueError(
-            f"the largest value of an image lies in {_LEAST:g}..{_LARGEST:g}, got {largest:.3g}; divide it by that"
-        )
 
 
 def _in_tiles(
