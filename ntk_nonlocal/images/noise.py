@@ -44,7 +44,7 @@ _ENOUGH_PIXELS = 64 * 64  # of smaller images the two figures are too rough to b
 # Beyond the middle of an image's values by more than what that spans: of a hot pixel, a cosmic ray, a code of no data.
 _MIDDLE = (0.001, 0.999)
 _MIDDLE_OF_ESTIMATES = (0.01, 0.99)  # a camera may have a hot pixel in 200
-_NONE = (-99.0, -999.0, -9999.0, -99999.0, -32767.0, -32768.0, -2147483648.0)
+_NONE = (-2147483648.0, -99999.0, -32768.0, -32767.0, -9999.0, -999.0, -99.0)  # from the lowest, for several in one
 _ROWS_AT_ONCE = 256
 # A square of this side whose values are all the same is no picture with noise, but a border, a bar, a label ...
 _FLAT_SIDE = 8

@@ -327,9 +327,9 @@ def _samples(decoded: Decoded) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         values = samples[:, :, channel][own]
         coded = coded_as_none(values)
         if coded.any():
-            number = values[coded.argmax()]
+            numbers = " or ".join(f"{number:g}" for number in np.unique(values[coded]))
             warnings.warn(
-                f"{coded.sum()} samples are {number:g}, far below all others, and are taken for no data", stacklevel=2
+                f"{coded.sum()} samples are {numbers}, far below all others, and are taken for no data", stacklevel=2
             )
             own[own] = ~coded
     return samples, valid

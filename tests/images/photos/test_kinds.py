@@ -321,6 +321,16 @@ def test_numbers_that_by_custom_stand_for_none_are_left_out_and_told(tmp_path: P
     assert read_photo(tmp_path / "near.tif").valid is None
 
 
+@pytest.mark.parametrize("codes", [(-32768, -9999), (-9999, -999), (-999, -99)])
+def test_two_numbers_for_none_in_one_picture_are_both_left_out(tmp_path: Path, codes: tuple[int, int]) -> None:
+    values = np.random.default_rng(0).integers(50, 150, (20, 21)).astype(np.int16)
+    values[:2], values[2:5] = codes
+    tifffile.imwrite(tmp_path / "in.tif", values)
+    with pytest.warns(UserWarning, match=f"105 samples are {codes[0]} or {codes[1]}, far below all others"):
+        photo = read_photo(tmp_path / "in.tif")
+    np.testing.assert_array_equal(photo.valid[:, :, 0], values > 0)
+
+
 def test_an_infinite_nodata_comes_back(tmp_path: Path) -> None:
     values = np.random.default_rng(0).random((9, 10)).astype(np.float32)
     values[:2] = np.inf
