@@ -18,8 +18,12 @@ import tempfile
 from pathlib import Path
 
 from hooks import TUTORIALS, code_digest, tutorials
+from PIL import Image
 
+from ntk_nonlocal.plotting import few_colours
 from ntk_nonlocal.results import environment, write_json
+
+FEW = 2000  # colours that a drawing of lines and text has at most, with its soft edges
 
 
 def store(script: Path) -> None:
@@ -36,7 +40,7 @@ def store(script: Path) -> None:
         folder.mkdir(parents=True)
         (folder / "output.txt").write_text(done.stdout)
         for picture in sorted(Path(place).glob("*.png")):
-            shutil.copy(picture, folder)
+            _keep(picture, folder)
     made = {
         "code": code_digest(script),
         "date": datetime.date.today().isoformat(),
@@ -45,6 +49,16 @@ def store(script: Path) -> None:
     }
     write_json(folder / "made.json", made)
     print(f"{script.stem}: {made['cpu_seconds']} CPU seconds", flush=True)
+
+
+def _keep(picture: Path, folder: Path) -> None:
+    """Takes a picture over: lines and text with 256 colours, photographs and what holds some as they are."""
+    with Image.open(picture) as image:
+        drawn = image.convert("RGB")
+        if drawn.getcolors(FEW) is None:
+            shutil.copy(picture, folder)
+        else:
+            few_colours(drawn).save(folder / picture.name, optimize=True)
 
 
 if __name__ == "__main__":

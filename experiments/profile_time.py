@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ntk_nonlocal.results import atomic_file, environment, plain, read_json, write_json
+from ntk_nonlocal.results import environment, plain, read_json, write_json
 
 _HERE = Path(__file__).resolve().parent
 RESULTS = _HERE / "results" / "profile_time.json"
@@ -171,17 +171,15 @@ def _kind(operation: str) -> str:
 
 
 def draw() -> None:
-    from matplotlib.figure import Figure
+    from ntk_nonlocal.plotting import new_figure, save_figure
 
     stored = read_json(RESULTS)
-    figure = Figure(figsize=(9.5, 5.2), layout="constrained")
+    figure = new_figure(9.5, 5.2)
     above, below = figure.subplots(2, 1, height_ratios=(2, 3))
     _bars(above, stored["start"], "seconds", "A fresh process up to the first product of autoencoder(2), 64x64")
     _bars(below, stored["step"], "milliseconds, all cores together", "A step of Adam, autoencoder(3)")
     figure.suptitle(f"Where the time goes: {stored['environment']['processor']}", fontsize=10)
-    with atomic_file(FIGURE) as file:
-        figure.savefig(file, dpi=130, format="png")
-    print(FIGURE)
+    print(save_figure(figure, FIGURE, small=True))
 
 
 def _bars(axes: Any, rows: dict[str, dict[str, float]], unit: str, title: str) -> None:

@@ -20,6 +20,7 @@ from ntk_nonlocal.results import atomic_file
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from PIL.Image import Image as PillowImage
 
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK = (
     "#000000",
@@ -102,11 +103,19 @@ def _write_png(figure: Figure, file: IO[bytes], small: bool) -> None:
     figure.savefig(drawn, format="png", dpi=SMALL_DPI if small else DPI)
     image = Image.open(drawn).convert("RGB")
     if small:
-        image = image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-        colours = np.array(image.getpalette()).reshape(-1, 3)
-        colours[colours.sum(axis=1).argmax()] = 255  # paper stays white
-        image.putpalette(colours.reshape(-1).tolist())
+        image = few_colours(image)
     image.save(file, "PNG", optimize=True)
+
+
+def few_colours(image: PillowImage) -> PillowImage:
+    """A drawing, as an RGB image of Pillow, with 256 colours."""
+    from PIL import Image
+
+    image = image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    colours = np.array(image.getpalette()).reshape(-1, 3)
+    colours[colours.sum(axis=1).argmax()] = 255  # paper stays white
+    image.putpalette(colours.reshape(-1).tolist())
+    return image
 
 
 def image_html(image: ArrayLike, caption: str) -> str:

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import platform
+import re
 import secrets
 import stat
 import subprocess
@@ -66,7 +67,7 @@ def discard_unfinished() -> None:
 
 
 def write_json(path: str | os.PathLike[str], data: Any) -> None:
-    """Writes ``data`` as JSON.
+    """Writes ``data`` as JSON, lists of numbers on one line.
 
     Tuples become lists, numpy and JAX numbers and arrays become numbers and lists, paths become strings, and NaN and
     infinities become null, so that every JSON reader can read it.
@@ -76,6 +77,8 @@ def write_json(path: str | os.PathLike[str], data: Any) -> None:
       OSError: the file cannot be written.
     """
     text = json.dumps(plain(data), indent=1, ensure_ascii=False, allow_nan=False)
+    # Strings hold no line breaks, so that this finds lists alone.
+    text = re.sub(r'\[\n([^"\[\]{}]*)\]', lambda found: f"[{' '.join(found[1].split())}]", text)
     with atomic_file(path) as file:
         file.write(text.encode() + b"\n")
 

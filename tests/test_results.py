@@ -32,6 +32,14 @@ def test_json_has_no_values_that_other_readers_refuse(tmp_path: Path) -> None:
     assert json.loads(path.read_text(), parse_constant=refuse) == {"psnr": None, "values": [1.0, None]}
 
 
+def test_lists_of_numbers_stand_on_one_line(tmp_path: Path) -> None:
+    data = {"steps": [1, -2.5e-7, None, True], "names": ["[\n1,\n2\n]"], "rows": [[1, 2], [3]], "none": []}
+    results.write_json(tmp_path / "r.json", data)
+    text = (tmp_path / "r.json").read_text()
+    assert '"steps": [1, -2.5e-07, null, true],' in text and "\n  [1, 2],\n  [3]\n" in text
+    assert results.read_json(tmp_path / "r.json") == data
+
+
 def test_what_has_no_json_form_is_named_and_nothing_is_written(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"data\.runs\[1\]\.network must be .* got object"):
         results.write_json(tmp_path / "result.json", {"runs": [{}, {"network": object()}]})

@@ -62,7 +62,16 @@ def configure(preset: Preset, pictures: Pictures) -> Config:
     scales = ("he",) if preset == "quick" else ("he", "pytorch")
     others = 2000 if preset == "paper" else None
     return Config(
-        smooth, texture, networks, width, adam_steps, gd_steps, seeds, preset != "quick", scales, other_adam_steps=others
+        smooth,
+        texture,
+        networks,
+        width,
+        adam_steps,
+        gd_steps,
+        seeds,
+        preset != "quick",
+        scales,
+        other_adam_steps=others,
     )
 
 
