@@ -56,7 +56,7 @@ class Part:
     @property
     def key(self) -> str:
         """Digest of ``facts``."""
-        return hashlib.sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()[:16]
+        return _key(self.facts)
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,11 @@ class Measured:
     settings: dict[str, Any]
     arrays: Arrays
     facts: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        """That of the part whose measurement this is."""
+        return _key({name: self.facts[name] for name in ("kind", "settings", "code")})
 
     def __getitem__(self, array: str) -> np.ndarray[Any, Any]:
         return self.arrays[array]
@@ -189,6 +194,10 @@ class Store:
                 yield False
                 return
             yield True
+
+
+def _key(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def finished(folder: Path) -> list[Measured]:

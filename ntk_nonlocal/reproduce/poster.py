@@ -150,7 +150,7 @@ def _unexplained(found: Sequence[Cell]) -> str:
 def cells(folders: Iterable[Path]) -> list[Cell]:
     """The fourteen cells."""
     known = list(folders)
-    whole = _whole(known)
+    whole = whole_picture(known)
     crops = [part for name in ("table", "exact") for part in _house(_largest(known, name))]
     settings = _house(_largest(known, "settings"))
     found = []
@@ -215,7 +215,7 @@ def _shares(runs: Sequence[Measured]) -> list[Tried]:
 
 def simple_filters(folders: Iterable[Path]) -> str:
     """What filters without any network reach on the whole picture, one line of Markdown."""
-    found = [part for part in _whole(list(folders)) if part.kind == "baselines"]
+    found = [part for part in whole_picture(folders) if part.kind == "baselines"]
     if not found:
         return "Simple filters were not run on the whole picture yet."
     names = {"noisy": "noisy", "blur": "best Gaussian blur", "shrinkage": "ideal shrinkage",
@@ -225,7 +225,7 @@ def simple_filters(folders: Iterable[Path]) -> str:
     return f"On the same {WHOLE}x{WHOLE} picture: {values} dB."
 
 
-def _whole(folders: list[Path]) -> list[Measured]:
+def whole_picture(folders: Iterable[Path]) -> list[Measured]:
     """The finished parts of the whole House."""
     parts = [part for folder in folders for part in finished(folder)]
     return [part for part in parts if setting(part, "name") == "House" and setting(part, "size") == WHOLE]
