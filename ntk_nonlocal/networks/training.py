@@ -6,7 +6,8 @@ network's own tangent kernel, or Adam (Kingma and Ba 2015); and any other optimi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import bisect
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeGuard
 
@@ -77,8 +78,9 @@ def train(
       layer_steps: factors of the updates, one number per parameter; "tangent" for those with which gradient descent
         follows Theta in the standard parametrisation too (``network.tangent_steps``). Not for optimizers whose updates
         have to be made as they are (schedule_free, lookahead, sam, line searches, ...).
-      record_every: steps between two entries of the history (a hundredth of the run without); the first and the last
-        step are always recorded.
+      record_every: steps between two entries of the history; the first and the last step are always recorded. Without,
+        every step that is a tenth more than the one before, then every hundredth of the run: Adam may pass its best
+        within the first steps.
       progress: called at every recorded step as progress(step, steps, loss).
       checkpoint: folder of this run's checkpoints. One of the same settings is resumed, to the same bits on a CPU; a
         damaged one is reported and passed over. The optimizer counts among them: an optax object is known by the
@@ -98,7 +100,7 @@ def train(
     x = network.check_input(network_input)
     seed = check_seed(seed)
     steps = whole("steps", steps, 1, _MOST_STEPS)
-    record_every = whole("record_every", max(1, steps // 100) if record_every is None else record_every, 1)
+    recorded = _recorded(steps, record_every)
     checkpoint_every = whole(
         "checkpoint_every", max(1, steps // 10) if checkpoint_every is None else checkpoint_every, 1
     )
@@ -139,15 +141,29 @@ def train(
         if 0 in kept_steps:
             run.keep()
     while run.step < steps:
-        ends = [(run.step // every + 1) * every for every in (record_every, checkpoint_every if folder else steps)]
-        run.advance_to(min(*ends, steps, *(step for step in kept_steps if step > run.step)))
-        if run.step % record_every == 0 or run.step == steps:
+        record = recorded[bisect.bisect(recorded, run.step)]
+        save = (run.step // checkpoint_every + 1) * checkpoint_every if folder else steps
+        run.advance_to(min(record, save, steps, *(step for step in kept_steps if step > run.step)))
+        if run.step in (record, steps):
             run.record(progress)
         if run.step in kept_steps:
             run.keep()
         if folder is not None and (run.step % checkpoint_every == 0 or run.step == steps):
             run.save(folder)
     return run.result()
+
+
+def _recorded(steps: int, record_every: int | None) -> Sequence[int]:
+    """The steps that are recorded beside the first and the last, and one beyond."""
+    if record_every is not None:
+        every = whole("record_every", record_every, 1)
+        return range(every, steps + every + 1, every)
+    every = max(1, steps // 100)
+    found = [1]
+    while found[-1] <= steps:
+        sooner = found[-1] + max(1, found[-1] // 10)
+        found.append(min(sooner, (found[-1] // every + 1) * every))
+    return found
 
 
 def _chosen(

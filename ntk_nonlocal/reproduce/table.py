@@ -137,7 +137,7 @@ def _last(part: Measured) -> float:
 
 def passed(part: Measured) -> bool:
     """Whether the best step is not among the last tenth."""
-    return bool(np.argmax(part["psnr"]) < 0.9 * (len(part["psnr"]) - 1))
+    return bool(part["steps"][np.argmax(part["psnr"])] < 0.9 * part["steps"][-1])
 
 
 def runs(results: Results, picture: str, architecture: str, source: str, optimizer: str) -> list[Measured]:

@@ -62,6 +62,14 @@ def test_adam_is_that_of_optax_handed_in():
     assert handed_in.learning_rate is None
 
 
+def test_the_first_steps_are_all_recorded_and_later_ones_within_a_tenth_or_a_hundredth_of_the_run():
+    recorded = train(SMALL, X, Y, steps=450).history.steps
+    assert list(recorded[:21]) == list(range(21)) and recorded[-1] == 450
+    assert (np.diff(recorded) <= np.maximum(1, recorded[:-1] // 10)).all() and np.diff(recorded).max() == 4
+    assert set(range(0, 450, 4)) <= set(recorded)
+    assert list(train(SMALL, X, Y, steps=3).history.steps) == [0, 1, 2, 3]
+
+
 def test_history_and_kept_outputs():
     seen = []
     clean = np.clip(Y + 0.1, 0, 1)
