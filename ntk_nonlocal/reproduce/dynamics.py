@@ -11,7 +11,7 @@ import numpy as np
 from ntk_nonlocal.plotting import BLACK, BLUE, ORANGE, PINK, SKY
 
 from .drawing import GREY, LABELS, MARKERS, band, figure, legend_once, log_widths, network_name, plain_decades
-from .experiment import Outcome, Preset, Results, Verdict, judged, setting
+from .experiment import Preset, Results, Verdict, agreement, setting
 from .measures.limits import Following, following
 from .parts import Part
 from .pictures import Picture, Pictures
@@ -31,6 +31,7 @@ _CASES = {
 }
 _DECIDING = ("ntk", True)
 _WIDTHS_OF_A_SLOPE = 3
+_FORESEEABLE = 20.0  # times the width that is expected: a bound beyond says nothing
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def summarise(results: Results) -> list[Verdict]:
             "distance -> 0",
             "; ".join(f"{network_name(a)} from {LABELS[s]} ~ channels^{value}" for (a, s), value in fitted.items())
             or "two widths are no slope",
-            _agreement([True if v.high < -0.25 else (False if v.low > -0.25 else None) for v in fitted.values()])
+            agreement([True if v.high < -0.25 else (False if v.low > -0.25 else None) for v in fitted.values()])
             if fitted
             else "undecided",
             f"Centered, ntk parametrisation, {min(config['widths'])} to {widest} channels; holds where every "
@@ -156,22 +157,27 @@ def summarise(results: Results) -> list[Verdict]:
 def _agrees(results: Results, claim: int, rows: list[tuple[str, str]], tried: str) -> Verdict:
     """Network and theory of infinite width."""
     gaps = {row: _gaps(results, *row) for row in rows}
-    means = {row: mean(known[max(known)]).value for row, gap in gaps.items() if (known := _finite(gap))}
-    worst = max(means, key=lambda row: means[row], default=None)
+    widest = max(results.config["widths"])
+    inside = [_inside(gap) for gap in gaps.values()]
+    means = [mean(known[widest]).value for gap in gaps.values() if widest in (known := _finite(gap))]
+    falling = [one.high < 0 for gap in gaps.values() if (one := _falling(gap)) is not None]
     number = (
-        f"the {network_name(worst[0])} from {LABELS[worst[1]]}: {means[worst]:.2f} dB" if worst else "all: diverged"
+        f"at {widest} channels {inside.count(True)} of {len(rows)} networks surely within {AGREE} dB of the theory, "
+        f"{inside.count(False)} surely beyond"
     )
+    number += f", means {min(means):.1f} to {max(means):.1f} dB" if means else ""
+    number += f"; the difference surely falls with the width for {sum(falling)}" if falling else ""
     return Verdict(
         claim,
         "trained network and theory from the same start agree at equal steps: largest difference of PSNR"
         + (", fed the noisy image" if claim == 4 else ""),
         "the network follows the fixed filter",
         f"{_listed(gaps)} dB ({tried})",
-        _agreement([_within(gap) for gap in gaps.values()]),
+        agreement([_within(gap) for gap in gaps.values()]),
         f"Holds where the interval of every network lies within {AGREE} dB, contradicted where none does and one lies "
         f"beyond, unless its difference falls with the width. {_needed(results, rows)}",
         "deciding",
-        f"network and theory differ most for {number}, the mean at {max(results.config['widths'])} channels",
+        number,
     )
 
 
@@ -183,7 +189,7 @@ def _own_filter(results: Results, rows: list[tuple[str, str]], tried: str) -> Ve
         "a trained network follows the filter of its own kernel, kept from the start: largest difference of PSNR",
         "a fixed filter",
         f"{_listed(gaps)} dB ({tried})",
-        _agreement([_within(gap) for gap in gaps.values()]),
+        agreement([_within(gap) for gap in gaps.values()]),
         f"Holds where every interval lies within {AGREE} dB. Where a network is this near to its own filter and "
         "farther from the infinitely wide one, its kernel at the start is not the limit's yet (at random, and in the "
         "mean over draws); where it is not, its kernel moves. More channels would change both.",
@@ -206,12 +212,17 @@ def _said(gaps: dict[int, np.ndarray]) -> str:
 def _within(gaps: dict[int, np.ndarray]) -> bool | None:
     """Whether the widest are within the margin. One that diverged is not; a difference beyond it does not tell where it
     falls with the width, its exponent's interval below zero, or where there are too few widths to know."""
-    gap = gaps[max(gaps)]
-    if not np.isfinite(gap).all():
-        return False
-    inside = mean(gap).within(-AGREE, AGREE)
+    inside = _inside(gaps)
+    if inside is not False or not np.isfinite(gaps[max(gaps)]).all():
+        return inside
     falling = _falling(gaps)
-    return None if inside is False and (falling is None or falling.high < 0) else inside
+    return None if falling is None or falling.high < 0 else False
+
+
+def _inside(gaps: dict[int, np.ndarray]) -> bool | None:
+    """Whether the interval of the widest lies within the margin; False where one diverged."""
+    gap = gaps[max(gaps)]
+    return mean(gap).within(-AGREE, AGREE) if np.isfinite(gap).all() else False
 
 
 def _falling(gaps: dict[int, np.ndarray]) -> Interval | None:
@@ -220,17 +231,9 @@ def _falling(gaps: dict[int, np.ndarray]) -> Interval | None:
     return slope(known) if len(known) >= _WIDTHS_OF_A_SLOPE else None
 
 
-def _agreement(found_: list[bool | None]) -> Outcome:
-    """Of what is said of every network: in part where some agree, contradicted where none does and one does not."""
-    if all(found_):
-        return "holds"
-    if any(found_):
-        return "holds in part"
-    return judged(False if False in found_ else None)
-
-
 def _needed(results: Results, rows: list[tuple[str, str]]) -> str:
-    """The width at which the gap will be small enough, from its fall over the widths, to one digit."""
+    """The width at which the gap will be small enough, from its fall over the widths, to two digits, and its range by
+    the ends of the exponent's interval."""
     if len(results.config["widths"]) < _WIDTHS_OF_A_SLOPE:
         return f"{len(results.config['widths'])} widths do not tell how many channels it would take."
     texts = []
@@ -243,8 +246,13 @@ def _needed(results: Results, rows: list[tuple[str, str]]) -> str:
         if falling is None or falling.high >= 0 or not np.isfinite(gap).all():
             texts.append(f"{name}: not foreseeable" + (f" (~ channels^{falling})" if falling else ""))
         else:
-            width = max(gaps) * (gap.mean() / AGREE) ** (-1 / falling.value)
-            texts.append(f"{name}: about {float(f'{width:.1g}'):.0f} channels (~ channels^{falling})")
+            least, width, most = (
+                max(gaps) * float(gap.mean() / AGREE) ** (-1 / exponent)
+                for exponent in (falling.low, falling.value, falling.high)
+            )
+            few, about, many = (f"{float(f'{one:.2g}'):.0f}" for one in (least, width, most))
+            bounds = f"{few} to {many}" if most < _FORESEEABLE * width else f"{few} or more, without a bound"
+            texts.append(f"{name}: about {about} channels [{bounds}] (~ channels^{falling})")
     return f"Channels that would bring the mean to {AGREE} dB: " + "; ".join(texts) + "." if texts else ""
 
 
@@ -266,7 +274,7 @@ def _control(results: Results, case: tuple[str, bool]) -> Verdict:
         f"{_CASES[case][0]}: largest difference of PSNR to its own theory at equal steps",
         "",
         "; ".join(texts) + f" dB at {width} channels",
-        _agreement(agree),
+        agreement(agree),
         "One network starts at a random z0, the mean over networks at zero: only theory from that z0 may be compared. "
         f"{results.config['controls_seeds']} draws; more channels would change it.",
         "control",

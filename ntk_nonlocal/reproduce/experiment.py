@@ -64,6 +64,14 @@ def judged(inside: bool | None) -> Outcome:
     return "undecided" if inside is None else "holds" if inside else "contradicted"
 
 
+def agreement(inside: Sequence[bool | None]) -> Outcome:
+    """Of what is said of several: holds where all do, in part where some do, contradicted where none does and one does
+    not; None is neither."""
+    if inside and all(inside):
+        return "holds"
+    return "holds in part" if any(inside) else judged(False if False in inside else None)
+
+
 @dataclass(frozen=True)
 class Results:
     """Finished parts of one experiment, with its preset and configuration as JSON values."""

@@ -20,6 +20,8 @@ HOUSE = {"name": "House", "size": 256, "noise_seed": 0}
 def part(folder: Path, name: str, kind: str, settings: dict[str, object], **arrays: object) -> None:
     (folder / "parts").mkdir(parents=True, exist_ok=True)
     held = {key: np.asarray(value) for key, value in arrays.items()}
+    if "psnr" in held:
+        held["steps"] = np.arange(len(held["psnr"]))
     write_arrays(folder / "parts" / f"{name}.npz", **held)
     facts = {"name": name, "kind": kind, "settings": settings, "seconds": 1.0, "digest": digest(held)}
     write_json(folder / "parts" / f"{name}.json", facts)

@@ -36,7 +36,12 @@ def run(name: str, draw: int, seed: int, top: float, architecture: str = AUTO, o
     psnr = np.full(20, 10.0)
     psnr[-1 if rising else 3] = top
     settings = {"picture": picture(name, draw), "architecture": architecture, "input": source, "optimizer": optimizer}
-    return part("training", settings | {"seed": seed}, psnr=psnr)
+    return part("training", settings | {"seed": seed}, psnr=psnr, steps=np.arange(20))
+
+
+def closed(name: str, draw: int, top: float, *, rising: bool = False) -> Measured:
+    settings = {"limit": {"picture": picture(name, draw), "architecture": VANILLA, "input": "image"}}
+    return part("limit_quality", settings, psnr=[10, top - 1, top if rising else top - 2], steps=[1, 10, 100])
 
 
 def table(
@@ -47,6 +52,7 @@ def table(
     config = {
         "smooth": [picture("House", draw) for draw in draws], "texture": [picture("Baboon", draw) for draw in draws],
         "architectures": [AUTO, VANILLA], "width": 8, "seeds": 2, "adam_steps": 20, "gd_steps": 20,
+        "other_adam_steps": 20,
     }  # fmt: skip
     parts = list(more)
     for name in ("House", "Baboon"):
@@ -62,7 +68,7 @@ def table(
 HIGH = {"House": [[31.0, 31.1], [21.0, 21.1]], "Baboon": [[18.0, 18.1], [18.0, 18.1]]}
 MEANS = {"House": [30.0, 20.0], "Baboon": [19.0, 19.0]}
 HOUSE_MEANS = "House: Adam's autoencoder above non-local means"
-HOUSE_BEST = "House: Adam's autoencoder above the best other trained network"
+HOUSE_BEST = "House: Adam's autoencoder above the best other network"
 BABOON_MEANS = "Baboon: Adam's autoencoder below non-local means"
 BLUR = "fed with iid noise Adam's autoencoder denoises House better than any Gaussian blur"
 
@@ -96,6 +102,27 @@ def test_networks_with_other_initial_weights_are_rivals_and_the_rival_is_named()
     assert table(HIGH, MEANS, own)[HOUSE_BEST].outcome == "holds"  # Adam's autoencoder is no rival of its own
 
 
+def test_closed_forms_are_rivals_and_a_rival_that_still_rises_is_not_beaten() -> None:
+    found = table(HIGH, MEANS, closed("House", 0, 33.0), closed("House", 1, 23.0))[HOUSE_BEST]
+    assert found.outcome == "contradicted" and "the closed form of the vanilla CNN from noisy image" in found.number
+    rival = run("House", 0, 0, 30.0, f"{VANILLA},weight_std=pytorch", source="image")
+    assert table(HIGH, MEANS, rival)[HOUSE_BEST].outcome == "holds"
+    assert table(HIGH, MEANS, closed("House", 0, 30.0, rising=True))[HOUSE_BEST].outcome == "undecided"
+    lower = closed("House", 0, 20.0, rising=True)
+    assert table(HIGH, MEANS, rival, lower)[HOUSE_BEST].outcome == "holds"  # what rises far below is no matter
+
+
+@pytest.mark.parametrize(
+    ("tops", "outcome"), [((12.0, 12.1), "contradicted"), ((33.0, 33.1), "holds in part"), ((27.0, 29.0), "undecided")]
+)
+def test_other_networks_are_beside_the_blur_by_themselves(tops: tuple[float, ...], outcome: str) -> None:
+    """The blur reaches 28 dB; the vanilla CNN, 22 dB, ran under one draw alone, which decides nothing."""
+    runs = [run("House", draw, 1, top, "unet:levels=2") for draw, top in enumerate(tops)]
+    found = table(HIGH, MEANS | {"House": [30.0, 30.0]}, *runs)
+    statement = "fed with iid noise the other networks too denoise House by Adam better than any Gaussian blur"
+    assert found[statement].outcome == outcome and found[statement].role == "test"
+
+
 def test_the_pictures_are_judged_apart() -> None:
     found = table(HIGH, MEANS | {"Baboon": [17.0, 17.0]})
     assert found[HOUSE_MEANS].outcome == "holds" and found[BABOON_MEANS].outcome == "contradicted"
@@ -114,7 +141,10 @@ STEPS = [10, 100, SAME_STEPS, 10_000]
 
 
 def exact(
-    curves: dict[str, list[float]], low_rank: Sequence[float] = (27.9, 28.0, 28.1), parameters: int = 40_000
+    curves: dict[str, list[float]],
+    low_rank: Sequence[float] = (27.9, 28.0, 28.1),
+    parameters: int = 40_000,
+    others: Sequence[float] = (),
 ) -> dict[str, Verdict]:
     networks = {"vanilla_cnn": VANILLA, "unet": "unet:levels=2", "autoencoder": AUTO}
     crop = {"name": "House", "size": 64}
@@ -131,6 +161,11 @@ def exact(
         for seed, top in enumerate(low_rank):
             settings = {"limit": limit["limit"] | {"input": "image"}, "rank": 205, "seed": seed}
             parts.append(part("low_rank", settings, steps=STEPS, psnr=[10, top, 12, 11]))
+    for draw, top in enumerate(others, 1):
+        parts.append(part("baselines", {"picture": crop | {"noise_seed": draw}}, **simple))
+        for architecture in networks.values():
+            limit = {"limit": {"picture": crop | {"noise_seed": draw}, "architecture": architecture, "input": "noise"}}
+            parts.append(part("limit_quality", limit, steps=STEPS, psnr=[10, 11, top, 10], error=[1e-6] * 4))
     return {verdict.statement: verdict for verdict in verdicts("exact", config, parts)}
 
 
@@ -159,6 +194,25 @@ def test_the_order_is_judged_at_equal_steps_and_says_at_which_steps_it_holds() -
 )
 def test_nystrom_is_a_replacement_where_it_is_neither_worse_nor_better(tops: tuple[float, ...], outcome: str) -> None:
     assert exact(CURVES, tops)[NYSTROM].outcome == outcome
+
+
+LOW_PASS = "fed with iid noise the fixed filter denoises no better than the best Gaussian blur"
+
+
+@pytest.mark.parametrize(
+    ("first", "others", "outcome"),
+    [
+        (35.0, (27.0, 27.0), "holds"),
+        (35.3, (27.4, 27.4), "undecided"),
+        (35.5, (27.5, 27.5), "contradicted"),
+        (35.0, (), "undecided"),
+    ],
+)
+def test_noise_is_low_pass_where_it_is_so_over_the_draws(first: float, others: Sequence[float], outcome: str) -> None:
+    """The blur reaches 27 dB, the first draw 8 dB less than its curve."""
+    curves = {name: [12, 20, first, 24.0] for name in CURVES}
+    found = exact(curves, others=others)[LOW_PASS]
+    assert found.outcome == outcome and found.role == "deciding"
 
 
 def test_a_network_so_large_that_the_identity_would_pass_decides_nothing() -> None:

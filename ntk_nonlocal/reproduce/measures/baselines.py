@@ -31,8 +31,8 @@ def baselines(settings: Baselines, workspace: Workspace) -> Arrays:
 
     Returns:
       "noisy"; "blur", the best Gaussian one, with its "blur_sigma" in pixels; "shrinkage", the best a in
-      mean + a (y - mean), which is what a white kernel with a constant can do; "nlm", non-local means, and "nlm_image"
-      in half precision, to draw weights over; "bm3d" where it is asked for and its package is there.
+      mean + a (y - mean), which is what a white kernel with a constant can do; "nlm", non-local means, and of the first
+      noise draw "nlm_image" in half precision, to draw; "bm3d" where it is asked for and its package is there.
     """
     from skimage.filters import gaussian
 
@@ -52,4 +52,4 @@ def baselines(settings: Baselines, workspace: Workspace) -> Arrays:
     if settings.bm3d and importlib.util.find_spec("bm3d") is not None:
         found["bm3d"] = psnr(denoise(noisy, sigma=settings.picture.sigma, method="bm3d").image, clean)
     arrays = {name: np.asarray(value) for name, value in found.items()}
-    return arrays | {"nlm_image": means.astype(np.float16)}
+    return arrays | ({"nlm_image": means.astype(np.float16)} if settings.picture.noise_seed == 0 else {})

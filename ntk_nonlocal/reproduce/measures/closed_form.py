@@ -24,6 +24,10 @@ from .kernels import held_kernel
 FloatArray = np.ndarray[Any, Any]
 
 
+# Steps of a trajectory, evenly on a logarithmic scale, far beyond the best of any network.
+BEYOND_THE_BEST = tuple(int(step) for step in np.unique(np.round(np.geomspace(1, 10**6, 61))))
+
+
 @dataclass(frozen=True)
 class Limit:
     """The exact kernel of an architecture on the noisy picture, on the clean one, or on iid noise."""
@@ -82,6 +86,12 @@ def theory(settings: Theory, workspace: Workspace) -> Arrays:
         "output": estimates[int(quality.argmax())].astype(np.float16),
         "error": np.asarray(path.error_estimate(settings.steps), np.float32),
     }
+
+
+def limit_quality(settings: Theory, workspace: Workspace) -> Arrays:
+    """What :func:`theory` gives, of it "steps", "psnr" and "error" alone."""
+    found = theory(settings, workspace)
+    return {name: found[name] for name in ("steps", "psnr", "error")}
 
 
 @dataclass(frozen=True)
