@@ -55,9 +55,9 @@ for width in widths:
         f"output after {steps[-1]} steps {distances[width][-1]:.3f} from the theory"
     )
 
-# Both distances should fall like one over the square root of the width. One draw of the weights per width scatters
-# around that line; the experiments `kernel-width` and `dynamics` of `ntk-nonlocal reproduce` average many draws and
-# fit the exponents.
+# The kernel's distance falls like one over the square root of the width, that of the trained outputs more slowly while
+# the kernel moves. One draw of the weights per width scatters; the experiments `kernel-width` and `dynamics` of
+# `ntk-nonlocal reproduce` average many draws and fit the exponents.
 
 with plotting.style():
     figure = plotting.new_figure(7.5, 3.0)

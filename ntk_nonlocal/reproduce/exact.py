@@ -177,7 +177,7 @@ def _nystrom(results: Results, architecture: str) -> Verdict:
         f"({_picture(results)}, one noise draw, {results.config['seeds']} draws of columns; more columns would change "
         "it, a larger picture may.)",
         "deciding" if vanilla else "test",
-        f"Nystrom costs {found[columns].value:+.2f} dB at {columns / pixels:.0%} of the columns" if vanilla else "",
+        f"Nystrom costs {found[columns]} dB at {columns / pixels:.0%} of the columns" if vanilla else "",
     )
 
 

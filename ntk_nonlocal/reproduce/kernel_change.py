@@ -91,7 +91,7 @@ def summarise(results: Results) -> list[Verdict]:
         return curves(results, optimizer, width, array)[1][-1]
 
     turned = {o: mean([1 - value for value in end(o, wide, "centred_alignment")]) for o in ("gd", "adam")}
-    scales = {o: mean(end(o, wide, "scale")) for o in ("gd", "adam")}
+    scales, moved = ({o: mean(end(o, wide, array)) for o in ("gd", "adam")} for array in ("scale", "distance"))
     outcome: Outcome = "undecided"
     if turned["adam"].low > turned["gd"].high:
         outcome = "holds"
@@ -107,10 +107,11 @@ def summarise(results: Results) -> list[Verdict]:
             "fed with iid noise Adam turns the tangent kernel more than gradient descent does",
             "Theta becomes Theta_t under Adam",
             f"at {wide} channels 1 - centred alignment with the initial kernel {turned['adam']} under Adam, "
-            f"{turned['gd']} "
-            f"under gradient descent; its norm grew to {scales['adam']} and {scales['gd']} times",
+            f"{turned['gd']} under gradient descent; its norm became {scales['adam']} and {scales['gd']} times what it "
+            f"was, its relative distance, scale included, {moved['adam']} and {moved['gd']}",
             outcome,
-            f"The direction is judged, the scale given: a kernel that only grows is the same filter with another step "
+            f"The direction is judged, at equal steps, scale and distance are given: a kernel that only grows is the "
+            f"same filter with another step "
             f"({tried}; "
             "more seeds or steps would change it).",
             "deciding",

@@ -16,8 +16,12 @@ from .published import CLAIMS
 PRESETS = ("quick", "full", "paper")
 # Words and signs, not colours alone.
 SIGNS: Mapping[str, str] = {"holds": "✓", "holds in part": "◐", "contradicted": "✗", "undecided": "?"}
-# The figure that shows an experiment's deciding test, where it is not called like the experiment.
-_FIGURES = {"exact": "exact-psnr", "table": "table-psnr", "features": "features-vectors"}
+# The figure that shows what decides a claim, where it is not called like the experiment.
+_FIGURES = {
+    ("exact", 4): "exact-psnr", ("exact", 5): "exact-psnr", ("exact", 7): "exact-freedom",
+    ("table", 5): "table-steps", ("table", 8): "table-psnr",
+    ("features", 5): "features-vectors",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,11 +37,12 @@ class Deciding:
 
 @dataclass(frozen=True)
 class Source:
-    """An experiment that decides a claim, with the preset and the picture of its stored results."""
+    """An experiment that decides a claim, with the preset and the pictures of its stored results."""
 
     experiment: str
     preset: str
     picture: str
+    claim: int
 
     @property
     def what(self) -> str:
@@ -47,7 +52,7 @@ class Source:
     @property
     def figure(self) -> str:
         """The name of its figure's file."""
-        return f"reproduce-{self.preset}/{_FIGURES.get(self.experiment, self.experiment)}.png"
+        return f"reproduce-{self.preset}/{_FIGURES.get((self.experiment, self.claim), self.experiment)}.png"
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,7 @@ def scorecard(experiments: Mapping[str, Mapping[str, Any]]) -> list[Line]:
                 text,
                 together([verdict["outcome"] for _, verdict in deciding]),
                 tuple(Deciding(verdict["number"], verdict["outcome"]) for _, verdict in deciding),
-                tuple(Source(name, experiments[name]["preset"], _picture(experiments[name])) for name in names),
+                tuple(Source(name, experiments[name]["preset"], _pictures(experiments[name]), claim) for name in names),
                 _count(verdict for _, verdict in own if verdict["role"] == "test"),
                 _count(verdict for _, verdict in own if verdict["role"] == "control"),
             )
@@ -142,13 +147,16 @@ def markdown(lines: Iterable[Line]) -> str:
     return "\n".join(rows)
 
 
-def _picture(content: Mapping[str, Any]) -> str:
-    """The first picture of an experiment's configuration, with its size."""
+def _pictures(content: Mapping[str, Any]) -> str:
+    """The pictures of an experiment's configuration, with their size."""
+    known: dict[str, list[str]] = {}
     for value in content["config"].values():
         for one in value if isinstance(value, list) else [value]:
             if isinstance(one, Mapping) and "name" in one and "size" in one:
-                return f"{one['name']} {one['size']}x{one['size']}"
-    return ""
+                names = known.setdefault(f"{one['size']}x{one['size']}", [])
+                if one["name"] not in names:
+                    names.append(one["name"])
+    return ", ".join(f"{' and '.join(names)} {size}" for size, names in known.items())
 
 
 def _count(verdicts: Iterable[Mapping[str, Any]]) -> dict[str, int]:

@@ -55,7 +55,8 @@ def mean(values: ArrayLike) -> Interval:
 def slope(values: Mapping[int, Any]) -> Interval:
     """Exponent a of values ~ width^a: least squares through the logarithms of the means over the repetitions.
 
-    Its error is that of the means, to first order; degrees of freedom by Welch and Satterthwaite.
+    Its error is that of the means, to first order; degrees of freedom by Welch and Satterthwaite. Repetitions of
+    different widths are taken to be independent: see :func:`paired_slope` for those that share something.
 
     Args:
       values: the repetitions for every width, positive.
@@ -73,6 +74,26 @@ def slope(values: Mapping[int, Any]) -> Interval:
     spread = _combination([found / found.mean() for found in samples.values()], weights)
     value = float(np.log(means) @ weights)
     return Interval(value, value + spread.low - spread.value, value + spread.high - spread.value, spread.standard_error)
+
+
+def paired_slope(values: Mapping[int, Mapping[int, float]]) -> Interval:
+    """Exponent a of values ~ width^a where a repetition shares something over the widths: the mean of the exponents of
+    the repetitions, each by least squares through its logarithms, with Student's interval.
+
+    Args:
+      values: width -> repetition -> value, positive; repetitions that some width lacks are left out.
+
+    Raises:
+      ValueError: fewer than two widths, no repetition that all have, or values that are not positive.
+    """
+    widths = sorted(values)
+    common = sorted(set.intersection(*(set(values[width]) for width in widths))) if widths else []
+    found = np.array([[values[width][one] for one in common] for width in widths], np.float64)
+    if len(widths) < 2 or not common or not (found > 0).all():
+        raise ValueError(f"a slope needs positive values at two or more widths, got {dict(values)}")
+    x = np.log(widths)
+    centred = x - x.mean()
+    return mean(centred @ np.log(found) / (centred @ centred))
 
 
 def plateau(values: Mapping[int, Any]) -> Interval:

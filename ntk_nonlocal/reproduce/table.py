@@ -58,7 +58,7 @@ def configure(preset: Preset, pictures: Pictures) -> Config:
     size, width, adam_steps, other_adam_steps, gd_steps, seeds, draws, levels = {
         "quick": (64, 32, 800, 400, 200, 2, 1, 2),
         "full": (64, 64, 4000, 500, 2000, 5, 3, 2),
-        "paper": (256, 64, 8000, 2000, 3000, 1, 1, 3),
+        "paper": (256, 64, 8000, 1000, 3000, 1, 1, 3),
     }[preset]
     networks: tuple[str, ...] = (f"autoencoder:levels={levels}", f"unet:levels={levels}", "vanilla_cnn:kernel_size=11")
     networks = networks[::2] if preset == "quick" else networks
@@ -347,8 +347,8 @@ def _others_above_blur(results: Results) -> Verdict:
         "U-Net 28.4 dB, vanilla CNN 21.6 dB",
         "; ".join(f"{label} {_mean_of(gains[label]):.2f} dB, {one} dB above the blur" for label, one in above.items()),
         outcome,
-        f"Best steps, of at most {results.config.get('other_adam_steps', 4000)}, weights drawn anew under every noise draw. On "
-        "the whole picture the networks have sixteen times as much to fit: see the poster's table.",
+        f"Best steps, of at most {results.config.get('other_adam_steps', 4000)}, weights drawn anew under every noise "
+        "draw. On the whole picture networks have sixteen times as much to fit: see the poster's table.",
     )
 
 

@@ -10,12 +10,12 @@ import numpy as np
 from ntk_nonlocal.plotting import BLUE, ORANGE, RED
 
 from .drawing import GREY, LABELS, band, figure, log_widths, plain_decades
-from .experiment import Outcome, Preset, Results, Verdict, judged, setting
+from .experiment import Outcome, Preset, Results, Role, Verdict, judged, setting
 from .measures.training import Training, training
 from .parts import Part
 from .pictures import Picture, Pictures
 from .published import POSTER_CHANGE, POSTER_SLOPES
-from .statistics import Interval, mean, slope
+from .statistics import Interval, mean, paired_slope, slope
 
 TITLE = "Width: PSNR and weight change of gradient descent and Adam (figure 4)"
 SLOPE_MARGIN = 0.15
@@ -86,10 +86,11 @@ def _training(config: Config, series: str, width: int, seed: int) -> Training:
 
 def changes(results: Results, series: str, array: str) -> dict[int, list[float]]:
     """The last value of an array of the histories, for every width and every repetition that did not diverge."""
-    return {width: list(by_seed.values()) for width, by_seed in _by_seed(results, series, array).items()}
+    return {width: list(found.values()) for width, found in by_seed(results, series, array).items()}
 
 
-def _by_seed(results: Results, series: str, array: str) -> dict[int, dict[int, float]]:
+def by_seed(results: Results, series: str, array: str) -> dict[int, dict[int, float]]:
+    """The same, by seed: networks of one seed are fed the same noise, whatever their width."""
     base, origin = results.config["learning_rate"], results.config["scaled_from"]
     found: dict[int, dict[int, float]] = {}
     for part in results.select("training", optimizer=series.partition("_")[0]):
@@ -106,13 +107,13 @@ def summarise(results: Results) -> list[Verdict]:
     verdicts = [
         _slope_verdict(results, series, norm) for series in ("gd", "adam_scaled", "adam") for norm in ("l2", "linf")
     ]
-    gd, adam = (_by_seed(results, series, "hidden_l2") for series in ("gd", "adam_scaled"))
+    gd, adam = (by_seed(results, series, "hidden_l2") for series in ("gd", "adam_scaled"))
     ratios = {
-        width: [adam[width][seed] / gd[width][seed] for seed in gd[width] if seed in adam[width]]
+        width: {seed: adam[width][seed] / gd[width][seed] for seed in gd[width] if seed in adam[width]}
         for width in gd
         if width in adam
     }
-    grows, means = slope(ratios), {width: mean(found) for width, found in ratios.items()}
+    grows, means = paired_slope(ratios), {width: mean(list(found.values())) for width, found in ratios.items()}
     first, last = min(ratios), max(ratios)
     lost = sum(bool(np.isnan(part["psnr"][-1])) for part in results.parts)
     much = all(found.low > MUCH_MORE for found in means.values())
@@ -160,25 +161,25 @@ def _tried(results: Results) -> str:
 
 
 def _slope_verdict(results: Results, series: str, norm: str) -> Verdict:
-    ours = changes(results, series, f"hidden_{norm}")
+    ours = by_seed(results, series, f"hidden_{norm}")
     optimizer = series.partition("_")[0]
     wide = list(ours)[-3:]
     published = {width: [POSTER_CHANGE[optimizer, norm][width]] for width in wide}
     fitted, poster, guide = (
-        slope({width: ours[width] for width in wide}),
+        paired_slope({width: ours[width] for width in wide}),
         slope(published).value,
         POSTER_SLOPES[optimizer, norm],
     )
-    value, control = float(np.mean(ours[max(ours)])), series == "adam"
-    rates = slope(changes(results, "gd", "learning_rate"))
+    value = float(np.mean(list(ours[max(ours)].values())))
+    role: Role = "control" if series == "adam" else "deciding" if norm == "l2" else "test"
+    rates = paired_slope(by_seed(results, "gd", "learning_rate"))
     return Verdict(
         6,
         f"{_SERIES[series][2]}: {LABELS[norm]} change of the hidden weights ~ channels^a, {wide[0]} to {wide[-1]} "
         f"channels",
         f"a = {poster:.2f} by the poster's points at the same widths (asymptote {guide:g})",
-        f"a = {fitted} ({slope(ours)} over all, {min(ours)} to {max(ours)}); {value:.2g} at {max(ours)} channels "
-        f"(poster "
-        f"{POSTER_CHANGE[optimizer, norm][max(ours)]:.2g})",
+        f"a = {fitted} ({paired_slope(ours)} over all, {min(ours)} to {max(ours)}); {value:.2g} at {max(ours)} "
+        f"channels (poster {POSTER_CHANGE[optimizer, norm][max(ours)]:.2g})",
         _outcome(fitted, guide, poster),
         " ".join(
             filter(
@@ -192,8 +193,11 @@ def _slope_verdict(results: Results, series: str, norm: str) -> Verdict:
                 ),
             )
         ),
-        "control" if control else "deciding",
-        "" if control else f"{LABELS[optimizer]} {LABELS[norm]} ~ c^{fitted.value:.2f} (poster {poster:.2f})",
+        role,
+        f"{LABELS[optimizer]} {LABELS[norm]} ~ c^{fitted} (asymptote {guide:g}; through the poster's points "
+        f"{poster:.2f})"
+        if role == "deciding"
+        else "",
     )
 
 

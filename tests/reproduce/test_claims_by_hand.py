@@ -56,15 +56,21 @@ def test_claim_2_one_hidden_layer_compares_patches_by_their_angle() -> None:
 
 @pytest.mark.parametrize("folder", sorted(path.parent for path in _RESULTS.glob("reproduce-*/width.json")))
 def test_claim_6_the_exponents_follow_from_the_stored_histories(folder: Path) -> None:
-    """Least squares through the logarithms of the mean change of the hidden weights, at the three widest networks."""
+    """Least squares through the logarithms of the change of the hidden weights, at the three widest networks, of every
+    seed by itself; Student's interval over the five seeds."""
     content = json.loads((folder / "width.json").read_text())
     with np.load(folder / "width.npz") as arrays:
-        found: dict[int, list[float]] = {}
+        found: dict[int, dict[int, float]] = {}
         for index, history in zip(arrays["hidden_l2.0.parts"], arrays["hidden_l2.0"], strict=True):
             settings = content["parts"][index]["settings"]
             if settings["optimizer"] == "gd" and np.isfinite(history[-1]):
-                found.setdefault(settings["width"], []).append(float(history[-1]))
+                found.setdefault(settings["width"], {})[settings["seed"]] = float(history[-1])
     widths = sorted(found)[-3:]
-    exponent = np.polyfit(np.log(widths), np.log([np.mean(found[width]) for width in widths]), 1)[0]
+    seeds = sorted(found[widths[0]])
+    logarithms = np.log([[found[width][seed] for seed in seeds] for width in widths])
+    exponents = np.polyfit(np.log(widths), logarithms, 1)[0]
+    quantile = {5: 2.776, 10: 2.262}[len(seeds)]  # of Student's t, 97.5 %
+    reach = quantile * exponents.std(ddof=1) / np.sqrt(len(seeds))
+    mean = exponents.mean()
     verdict = next(v for v in content["verdicts"] if v["claim"] == 6 and "gradient descent" in v["statement"])
-    assert f"a = {exponent:.2f} " in verdict["ours"]
+    assert f"a = {mean:.2f} [{mean - reach:.2f}, {mean + reach:.2f}] " in verdict["ours"]

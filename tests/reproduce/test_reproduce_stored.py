@@ -42,7 +42,7 @@ def test_every_claim_has_a_deciding_verdict_and_every_deciding_verdict_a_criteri
         assert line.sources and line.deciding, f"claim {line.claim} is not decided"
         for source in line.sources:
             assert (line.claim, source.experiment) in written
-            assert (_FIGURES / source.figure).exists() and re.search(r"^\w+ \d+x\d+", source.what)
+            assert (_FIGURES / source.figure).exists() and re.search(r"^\w+( and \w+)? \d+x\d+", source.what)
     assert {one.experiment for one in CRITERIA} <= set(catalogue.MODULES)
     assert {one.claim for one in CRITERIA} == {0, *CLAIMS}  # 0: the open question
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ntk_nonlocal.reproduce.statistics import Interval, mean, plateau, slope
+from ntk_nonlocal.reproduce.statistics import Interval, mean, paired_slope, plateau, slope
 
 
 @pytest.mark.parametrize("repetitions", [2, 3, 5, 10])
@@ -46,3 +46,19 @@ def test_intervals_lie_inside_outside_or_neither() -> None:
     assert Interval(0, -1, 1, 0.5).within(-1, 1) is True
     assert Interval(3, 2, 4, 0.5).within(-1, 1) is False
     assert Interval(0, -3, 3, 0.5).within(-1, 1) is None
+
+
+def test_a_slope_of_repetitions_that_share_something_is_that_of_each() -> None:
+    """All values of a repetition are moved together, which says nothing of the slope."""
+    widths, moved = (8, 32, 128), {0: 1.0, 1: 3.0, 2: 0.2}
+    values = {w: {seed: by * w ** (-0.5 + 0.01 * seed) for seed, by in moved.items()} for w in widths}
+    found = paired_slope(values | {32: values[32] | {7: 5.0}})
+    assert found.value == pytest.approx(-0.49) and -0.52 < found.low < -0.5 < -0.48 < found.high < -0.46
+    alone = slope({width: list(by_seed.values()) for width, by_seed in values.items()})
+    assert alone.high - alone.low > 10 * (found.high - found.low)
+
+
+@pytest.mark.parametrize("values", [{}, {8: {0: 1.0}}, {8: {0: 1.0}, 16: {1: 1.0}}, {8: {0: 1.0}, 16: {0: 0.0}}])
+def test_a_paired_slope_needs_two_widths_with_a_common_positive_repetition(values: dict[int, dict[int, float]]) -> None:
+    with pytest.raises(ValueError, match="positive values at two or more widths"):
+        paired_slope(values)
