@@ -223,6 +223,7 @@ def _indented(text: str) -> str:
 
 _COMPARE = "ntk-nonlocal compare --out build/demo"
 # Figures that no experiment of `ntk-nonlocal reproduce` makes: the pattern of their names, the command, what they show.
+_WHOLE = "python experiments/whole_picture.py"
 OTHER_FIGURES = {
     "compare_outputs": (
         _COMPARE,
@@ -234,6 +235,18 @@ OTHER_FIGURES = {
     "explorer": (
         "python experiments/explorer_picture.py",
         "The page of `ntk-nonlocal explore`: weights of one pixel, by four denoisers",
+    ),
+    "reproduce-paper/poster": (
+        _WHOLE,
+        "The fourteen numbers of the poster beside ours",
+    ),
+    "reproduce-paper/steps": (
+        _WHOLE,
+        "PSNR over the steps of networks trained with the whole House, 256x256",
+    ),
+    "reproduce-paper/outputs": (
+        f"{_WHOLE} --out OUT",
+        "What networks give of the whole House after their last step",
     ),
     "profile_time": (
         "python experiments/profile_time.py",

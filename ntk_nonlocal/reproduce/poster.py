@@ -16,7 +16,7 @@ from .experiment import Results, load, setting
 from .parts import Measured, finished
 from .published import POSTER_PSNR
 from .scorecard import PRESETS
-from .table import best, passed
+from .table import best, is_slow, passed
 
 NEAR = 0.5  # dB
 WHOLE = 256  # the poster's picture has so many rows and columns
@@ -100,7 +100,7 @@ def poster_table(folders: Iterable[Path]) -> str:
     """
     head = (
         "fed with", "method", "network", "poster, 256x256", "size", "stated settings, last / best step",
-        "PyTorch's weights, last / best step", "range over all that was tried", "stated settings within 0.5 dB",
+        "PyTorch's weights, last / best step", "settings tried", "range over them", "stated settings within 0.5 dB",
         "some setting within 0.5 dB",
     )  # fmt: skip
     found = cells(folders)
@@ -123,6 +123,7 @@ def _row(cell: Cell) -> tuple[str, ...]:
         "" if first is None else f"{first.size}x{first.size}",
         "" if stated is None else f"{stated}{named}",
         "" if pytorch is None else f"{pytorch}{apart}",
+        str(len(cell.tried)),
         f"{min(cell.values):.1f} to {max(cell.values):.1f}" if cell.values else "not run",
         "" if stated is None else ("yes" if stated.near(cell.published) else "no"),
         "; ".join(cell.hits) or ("none" if cell.values else ""),
@@ -167,7 +168,9 @@ def cells(folders: Iterable[Path]) -> list[Cell]:
         for parts in (whole, crops):
             trained = [part for part in own(parts, "training") if setting(part, "optimizer") == method]
             he += _tried("stated settings", [p for p in trained if "weight_std" not in setting(p, "architecture")])
-            pytorch += _tried("PyTorch's weights", [p for p in trained if "weight_std" in setting(p, "architecture")])
+            small = [p for p in trained if "weight_std" in setting(p, "architecture")]
+            pytorch += _tried("PyTorch's weights", [p for p in small if not is_slow(p)])
+            others += _tried("PyTorch's weights, a tenth of Adam's rate", [p for p in small if is_slow(p)])
             if method == "gd":
                 others += _tried("exact limit", own(parts, "theory"), last=False)
         for part in own(settings, "training"):

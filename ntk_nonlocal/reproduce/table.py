@@ -24,6 +24,7 @@ TITLE = "House and Baboon: networks trained by gradient descent and Adam, both i
 _INPUTS = ("image", "noise")
 _ROLES: tuple[Role, Role] = ("smooth", "texture")
 _WEIGHTS = {"pytorch": "PyTorch's weights"}
+_SLOW = 0.1  # of Adam's rate
 _SHOWN = (("autoencoder", "adam"), ("autoencoder", "gd"), ("vanilla_cnn", "gd"))
 
 
@@ -33,7 +34,8 @@ class Config:
 
     The autoencoder trained by Adam has ``seeds`` repetitions under every noise draw. Its rivals: the other networks by
     Adam, with every initial weights of ``scales``, weights drawn anew under every noise draw, for ``other_adam_steps``
-    (at 64x64 they are best within 360, or rise to the noisy picture's PSNR); with ``limits`` the closed forms of all
+    (at 64x64 they are best within 360, or rise to the noisy picture's PSNR), and with the last weights also at a tenth
+    of the rate, in twice the steps, for a U-Net is best within the first; with ``limits`` the closed forms of all
     networks fed the picture; and gradient descent, under the first draw, with the first initial weights, on the smooth
     picture with all.
     """
@@ -89,8 +91,12 @@ def parts(config: Config) -> list[Part]:
             if config.limits:
                 found += [_limit(picture, architecture) for architecture in config.architectures]
             for architecture in config.architectures[1:]:
-                for scaled in _scales(config, architecture):
+                scales = _scales(config, architecture)
+                for scaled in scales:
                     found += [_part(config, picture, scaled, source, "adam", draw) for source in _INPUTS]
+                for source in _INPUTS if len(scales) > 1 else ():
+                    if (network_name(architecture), source) != ("vanilla CNN", "noise"):  # never above the noisy one
+                        found.append(_part(config, picture, scales[-1], source, "adam", draw, slow=True))
     for picture in (config.smooth[0], config.texture[0]):
         for architecture in config.architectures:
             for scaled in _scales(config, architecture) if picture == config.smooth[0] else (architecture,):
@@ -111,7 +117,9 @@ def _limit(picture: Picture, architecture: str) -> Part:
     return Part(f"{name}, noise {picture.noise_seed}", limit_quality, settings)
 
 
-def _part(config: Config, picture: Picture, architecture: str, source: str, optimizer: str, seed: int) -> Part:
+def _part(
+    config: Config, picture: Picture, architecture: str, source: str, optimizer: str, seed: int, *, slow: bool = False
+) -> Part:
     gd, network, scale = optimizer == "gd", architecture.partition(":")[0], architecture.partition("weight_std=")[2]
     adam_steps = config.adam_steps if architecture.startswith(config.architectures[0]) else config.other_adam_steps
     settings = Training(
@@ -120,16 +128,23 @@ def _part(config: Config, picture: Picture, architecture: str, source: str, opti
         input="image" if source == "image" else "noise",
         optimizer="gd" if gd else "adam",
         width=config.width,
-        steps=config.gd_steps if gd else adam_steps,
+        steps=config.gd_steps if gd else (2 if slow else 1) * adam_steps,
         seed=seed,
         # train knows which step small initial weights bear
         step_size=config.step_size if gd and "weight_std" not in architecture else None,
-        learning_rate=None if gd else config.learning_rate,
+        learning_rate=None if gd else config.learning_rate * (_SLOW if slow else 1),
         keep_output=seed == picture.noise_seed == 0 and not scale and (network, optimizer) in _SHOWN,
     )
     name = f"{network_name(architecture)} by {LABELS[optimizer]} from {LABELS[source]}, {picture.name}, "
     name += f"{scale} weights, " if scale else ""
+    name += f"{_SLOW:g} of the rate, " if slow else ""
     return Part(name + f"noise {picture.noise_seed}, seed {seed}", training, settings)
+
+
+def is_slow(run: Measured) -> bool:
+    """Whether Adam ran at a tenth of the others' rate."""
+    rate = setting(run, "learning_rate")
+    return rate is not None and rate < Config.learning_rate / 2
 
 
 def best(part: Measured) -> float:
@@ -199,6 +214,7 @@ def _called(run: Measured) -> str:
     if run.kind == "limit_quality":
         return f"the closed form of the {name} from {source}"
     weights = f" with {_WEIGHTS.get(scale, scale)}" if scale else ""
+    weights += f", {_SLOW:g} of the rate" if is_slow(run) else ""
     return f"{name} by {LABELS[setting(run, 'optimizer')]} from {source}{weights}"
 
 
@@ -266,9 +282,10 @@ def _among_networks(results: Results, role: str) -> Verdict:
     rises = any(not passed(run) for run in others[rival])
     late = [run for found in others.values() for run in found if not passed(run)]
     closed = sum(found[0].kind == "limit_quality" for found in others.values())
-    note = f"{sum(map(len, others.values()))} other runs: {len(others) - closed} ways to train networks and {closed} "
-    note += f"closed forms, initial weights {' and '.join(map(_scale_name, _scales_of(others)))}, its own He's; "
-    note += f"{rival} on {len(means[rival])} noise draw(s), one draw of its weights for each"
+    weights = " and ".join(map(_scale_name, _scales_of(others)))
+    note = f"{sum(map(len, others.values()))} other runs: {len(others) - closed} ways to train networks (weights, "
+    note += f"inputs, rates) and {closed} closed forms, initial weights {weights}, its own He's; {rival} on "
+    note += f"{len(means[rival])} noise draw(s), one draw of its weights for each"
     if late:
         last = max(late, key=best)
         note += f"; {len(late)} of them were still rising, the highest at {best(last):.2f} dB ({_called(last)})"
@@ -362,7 +379,7 @@ def _scaled(results: Results, architecture: str, source: str, optimizer: str) ->
     return [
         run
         for run in results.select("training", name=name, input=source, optimizer=optimizer)
-        if setting(run, "architecture").startswith(f"{architecture},weight_std=")
+        if setting(run, "architecture").startswith(f"{architecture},weight_std=") and not is_slow(run)
     ]
 
 

@@ -35,7 +35,7 @@ def rows(table: str) -> dict[tuple[str, ...], list[str]]:
 
 def test_without_results_every_cell_says_so() -> None:
     found = rows(poster_table([]))
-    assert len(found) == len(POSTER_PSNR) and all(row[4] == "not run" for row in found.values())
+    assert len(found) == len(POSTER_PSNR) and all(row[5] == "not run" for row in found.values())
 
 
 def test_finished_parts_of_the_whole_picture_take_the_place_of_crops(tmp_path: Path) -> None:
@@ -52,12 +52,12 @@ def test_finished_parts_of_the_whole_picture_take_the_place_of_crops(tmp_path: P
     part(tmp_path, "f", "training", small, psnr=[10, 20.0])
     found = rows(poster_table([tmp_path]))
     assert found["iid noise", "gradient descent", "U-Net"] == [
-        "18.6", "256x256", "18.4 / 20.0", "25.0 / 29.0", "18.4 to 29.0", "yes", "stated settings, 256x256"
+        "18.6", "256x256", "18.4 / 20.0", "25.0 / 29.0", "2", "18.4 to 29.0", "yes", "stated settings, 256x256"
     ]  # fmt: skip
     assert found["noisy image", "Nystrom", "vanilla CNN"] == [
-        "28.9", "256x256", "27.0 (5.0% of the columns)", "", "27.0 to 28.6", "no", "0.5% of the columns, 256x256"
+        "28.9", "256x256", "27.0 (5.0% of the columns)", "", "2", "27.0 to 28.6", "no", "0.5% of the columns, 256x256"
     ]  # fmt: skip
-    assert found["iid noise", "gradient descent", "autoencoder"][4] == "not run"
+    assert found["iid noise", "gradient descent", "autoencoder"][5] == "not run"
 
 
 def test_a_hit_by_another_setting_is_not_one_of_the_stated_ones_and_a_rising_run_says_so(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_hit_by_another_setting_is_not_one_of_the_stated_ones_and_a_rising_run
     part(tmp_path, "b", "training", scaled, psnr=[10, 28.0, 20])
     row = rows(poster_table([tmp_path]))["noisy image", "Adam", "vanilla CNN"]
     assert row[2:4] == ["25.0 / 25.0, rising", "20.0 / 28.0"]
-    assert row[5:] == ["no", "PyTorch's weights, 256x256"]
+    assert row[6:] == ["no", "PyTorch's weights, 256x256"]
 
 
 def test_cells_that_nothing_explains_are_named_apart_from_those_that_a_run_passes(tmp_path: Path) -> None:
@@ -108,4 +108,4 @@ def test_the_page_gives_the_steps_at_which_the_published_order_holds() -> None:
 
 def test_the_stored_table_has_a_number_for_every_cell() -> None:
     found = rows(poster_table(sorted(_RESULTS.glob("reproduce-*"))))
-    assert all(row[4] != "not run" for row in found.values())
+    assert all(row[5] != "not run" for row in found.values())
