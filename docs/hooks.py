@@ -158,6 +158,13 @@ def simple_filters() -> str:
     return line(sorted(RESULTS.glob("reproduce-*")))
 
 
+def whole_picture() -> str:
+    """What networks reach on the poster's picture."""
+    from ntk_nonlocal.reproduce import whole_picture_line as line
+
+    return line(sorted(RESULTS.glob("reproduce-*")))
+
+
 def tried_table() -> str:
     """All settings that were tried."""
     from ntk_nonlocal.reproduce import tried_table as table
@@ -403,6 +410,7 @@ TABLES: dict[str, Callable[[], str]] = {
         workers_ratio,
         scorecard,
         poster_table,
+        whole_picture,
         simple_filters,
         tried_table,
         criteria,

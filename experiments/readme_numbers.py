@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from denoise_table import IMAGES
 
-from ntk_nonlocal.reproduce import largest, markdown, scorecard
+from ntk_nonlocal.reproduce import largest, markdown, scorecard, simple_filters, whole_picture_line
 from ntk_nonlocal.results import atomic_file, read_json
 
 README = Path(__file__).parent.parent / "README.md"
@@ -64,9 +64,16 @@ def claims() -> str:
     return markdown(scorecard(largest(sorted(RESULTS.glob("reproduce-*")))))
 
 
+def whole_picture() -> str:
+    """What was trained at the poster's own size."""
+    folders = sorted(RESULTS.glob("reproduce-*"))
+    line = whole_picture_line(folders)
+    return f"\n{line} {simple_filters(folders)} [All cells of the poster](docs/poster.md)." if line else ""
+
+
 def section() -> str:
     """What stands between the marks."""
-    return "\n".join((quality(), trained(), speed(), "", claims())) + "\n"
+    return "\n".join((quality(), trained(), speed(), "", claims(), whole_picture())) + "\n"
 
 
 def filled(text: str) -> str:

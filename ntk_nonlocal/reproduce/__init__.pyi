@@ -5,7 +5,7 @@ from .criteria import CRITERIA, DROPPED
 from .experiment import Verdict, load, measure, save
 from .parts import Store
 from .pictures import Pictures
-from .poster import poster_table, simple_filters, tried_table
+from .poster import poster_table, simple_filters, tried_table, whole_picture_line
 from .report import write_report
 from .scorecard import largest, markdown, scorecard
 from .workers import helpers, most_workers, print_progress
@@ -33,5 +33,6 @@ __all__ = [
     "scorecard",
     "simple_filters",
     "tried_table",
+    "whole_picture_line",
     "write_report",
 ]

@@ -228,6 +228,22 @@ def simple_filters(folders: Iterable[Path]) -> str:
     return f"On the same {WHOLE}x{WHOLE} picture: {values} dB."
 
 
+def whole_picture_line(folders: Iterable[Path]) -> str:
+    """What was trained with the whole picture under the stated settings, beside the poster, as one line of Markdown;
+    empty where nothing was."""
+    known = list(folders)
+    texts = []
+    for cell in cells(known):
+        if cell.stated is not None and cell.stated.size == WHOLE and cell.method != "nystrom":
+            rising = ", rising" if cell.stated.rising else ""
+            method, source = LABELS[cell.method], LABELS[cell.source]
+            value = f"{cell.stated.best:.1f} dB{rising}"
+            texts.append(f"{LABELS[cell.network]} by {method} from {source} {value} (poster {cell.published})")
+    if not texts:
+        return ""
+    return f"On the whole picture, House {WHOLE}x{WHOLE}, one run of each, best steps: {'; '.join(texts)}."
+
+
 def whole_picture(folders: Iterable[Path]) -> list[Measured]:
     """The finished parts of the whole House."""
     parts = [part for folder in folders for part in finished(folder)]

@@ -59,7 +59,7 @@ def draw_steps(folders: Iterable[Path], folder: Path) -> Path:
     """PSNR over the steps of all networks that were trained with the whole picture, as FOLDER/steps.png."""
     parts = whole_picture(folders)
     filters = next((part for part in parts if part.kind == "baselines"), None)
-    with figure(folder, "steps", (9.0, 3.6), 1, 2, sharey=True) as (drawn, axes):
+    with figure(folder, "steps", (9.0, 3.6), 1, 2, sharex=True, sharey=True) as (drawn, axes):
         for axis, source in zip(axes[0], _INPUTS, strict=True):
             for run in _trained(parts, source):
                 network, optimizer = setting(run, "architecture").partition(":")[0], setting(run, "optimizer")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ntk_nonlocal.networks import digest
-from ntk_nonlocal.reproduce import catalogue, load, poster_table, simple_filters
+from ntk_nonlocal.reproduce import catalogue, load, poster_table, simple_filters, whole_picture_line
 from ntk_nonlocal.reproduce.published import POSTER_PSNR
 from ntk_nonlocal.results import write_arrays, write_json
 
@@ -109,3 +109,20 @@ def test_the_page_gives_the_steps_at_which_the_published_order_holds() -> None:
 def test_the_stored_table_has_a_number_for_every_cell() -> None:
     found = rows(poster_table(sorted(_RESULTS.glob("reproduce-*"))))
     assert all(row[5] != "not run" for row in found.values())
+
+
+def test_a_line_says_what_was_trained_with_the_whole_picture(tmp_path: Path) -> None:
+    assert whole_picture_line([tmp_path]) == ""
+    training = {"picture": HOUSE, "input": "noise", "optimizer": "adam"}
+    part(tmp_path, "a", "training", training | {"architecture": "autoencoder:levels=3"}, psnr=[10, 29.64])
+    part(tmp_path, "b", "training", training | {"architecture": "unet", "picture": HOUSE | {"size": 64}}, psnr=[10, 20])
+    said = whole_picture_line([tmp_path])
+    assert said.endswith("best steps: autoencoder by Adam from iid noise 29.6 dB, rising (poster 31.0).")
+
+
+def test_runs_at_a_tenth_of_the_rate_are_a_setting_of_their_own(tmp_path: Path) -> None:
+    training = {"picture": HOUSE, "input": "image", "optimizer": "adam", "architecture": "unet,weight_std=pytorch"}
+    part(tmp_path, "a", "training", training | {"learning_rate": 1e-3}, psnr=[10, 24.0, 20])
+    part(tmp_path, "b", "training", training | {"learning_rate": 1e-4}, psnr=[10, 28.5, 20])
+    row = rows(poster_table([tmp_path]))["noisy image", "Adam", "U-Net"]
+    assert row[3:5] == ["20.0 / 24.0", "2"] and row[7] == "PyTorch's weights, a tenth of Adam's rate, 256x256"
