@@ -37,7 +37,7 @@ CRITERIA: tuple[Criterion, ...] = (
         f"largest difference of PSNR between network and theory at equal steps lies within {AGREE} dB for each at the "
         "widest network. Contradicted where none does and one lies beyond, or diverges where the theory does not; a "
         "larger difference does not tell where it falls with the width (the whole interval of the exponent below 0) or "
-        "where fewer than three widths were run. Given beside it: the exponents of distance against width (below "
+        "where fewer than three widths were run. Tests beside it: the exponents of distance against width (below "
         "-0.25); uncentered networks with theory from their own z0 and the standard parametrisation with its "
         "layer-weighted kernel, as controls. (Divergence and the exponent's interval since a review on 2026-11-29.)",
     ),

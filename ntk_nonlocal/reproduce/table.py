@@ -285,7 +285,7 @@ def _among_networks(results: Results, role: str) -> Verdict:
     weights = " and ".join(map(_scale_name, _scales_of(others)))
     note = f"{sum(map(len, others.values()))} other runs: {len(others) - closed} ways to train networks (weights, "
     note += f"inputs, rates) and {closed} closed forms, initial weights {weights}, its own He's; {rival} on "
-    note += f"{len(means[rival])} noise draw(s), one draw of its weights for each"
+    note += f"{len(means[rival])} noise draw(s), of trained rivals with new weights in each"
     if late:
         last = max(late, key=best)
         note += f"; {len(late)} of them were still rising, the highest at {best(last):.2f} dB ({_called(last)})"
@@ -362,7 +362,7 @@ def _others_above_blur(results: Results) -> Verdict:
         5,
         f"fed with iid noise the other networks too denoise {name} by Adam better than any Gaussian blur",
         "U-Net 28.4 dB, vanilla CNN 21.6 dB",
-        "; ".join(f"{label} {_mean_of(gains[label]):.2f} dB, {one} dB above the blur" for label, one in above.items()),
+        "; ".join(f"{label} {_mean_of(gains[label]):.2f} dB, {one} dB to the blur" for label, one in above.items()),
         outcome,
         f"Best steps, of at most {results.config.get('other_adam_steps', 4000)}, weights drawn anew under every noise "
         "draw. On the whole picture networks have sixteen times as much to fit: see the poster's table.",
