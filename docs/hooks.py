@@ -238,7 +238,6 @@ OTHER_FIGURES = {
     ),
     "compare_psnr": (_COMPARE, "PSNR against steps"),
     "compare_kernel": (_COMPARE, "Weights of four pixels, drawn over the image"),
-    "compare_eigenvectors": (_COMPARE, "Leading eigenvectors of the kernel and of the networks' features"),
     "explorer": (
         "python experiments/explorer_picture.py",
         "The page of `ntk-nonlocal explore`: weights of one pixel, by four denoisers",

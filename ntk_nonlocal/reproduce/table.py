@@ -364,8 +364,8 @@ def _others_above_blur(results: Results) -> Verdict:
         "U-Net 28.4 dB, vanilla CNN 21.6 dB",
         "; ".join(f"{label} {_mean_of(gains[label]):.2f} dB, {one} dB to the blur" for label, one in above.items()),
         outcome,
-        f"Best steps, of at most {results.config.get('other_adam_steps', 4000)}, weights drawn anew under every noise "
-        "draw. On the whole picture networks have sixteen times as much to fit: see the poster's table.",
+        f"Best steps, of {results.config['other_adam_steps']} or, at {_SLOW:g} of the rate, twice as many, weights "
+        "drawn anew under every noise draw. On the whole picture networks have sixteen times as much to fit: see the poster's table.",
     )
 
 
