@@ -365,7 +365,8 @@ def _others_above_blur(results: Results) -> Verdict:
         "; ".join(f"{label} {_mean_of(gains[label]):.2f} dB, {one} dB to the blur" for label, one in above.items()),
         outcome,
         f"Best steps, of {results.config['other_adam_steps']} or, at {_SLOW:g} of the rate, twice as many, weights "
-        "drawn anew under every noise draw. On the whole picture networks have sixteen times as much to fit: see the poster's table.",
+        "drawn anew under every noise draw. On the whole picture networks have sixteen times as much to fit: see the "
+        "poster's table.",
     )
 
 
@@ -401,6 +402,11 @@ def draw(results: Results, folder: Path) -> list[str]:
                     ink = {"color": SEQUENCE[index], "ls": "none"}
                     axis.plot(last, [place - 0.1] * len(found), marker=MARKERS[index], ms=3, label=labels[0], **ink)
                     axis.plot(top, [place + 0.1] * len(found), marker="|", ms=8, label=labels[1], **ink)
+                    limits = results.select("limit_quality", name=name, architecture=architecture, input=source)
+                    if optimizer == "gd" and limits:
+                        label = f"{name}, closed form, best step" if place == places[0] else None
+                        tops = [best(one) for one in limits]
+                        axis.plot(tops, [place + 0.1] * len(tops), marker="^", ms=4, mfc="none", label=label, **ink)
                 means = results.select("baselines", name=name)[0]
                 axis.axvline(float(means["nlm"]), color=SEQUENCE[index], ls=":", lw=1, label=f"{name}, non-local means")
             scaled = [
