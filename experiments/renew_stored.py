@@ -47,7 +47,12 @@ def main() -> None:
     found = tuple(kept[part] if part in kept else next(measured) for part in parts)
     verdicts = [Verdict(**one) for one in read_json(STORED / f"{args.name}.json")["verdicts"]]
     save(Results(args.name, "full", dataclasses.asdict(config), found, stored.command), verdicts, STORED)
-    subprocess.run([sys.executable, str(ROOT / "experiments" / "judge_stored.py"), args.name], check=True)
+    judge(args.name)
+
+
+def judge(name: str) -> None:
+    """Verdicts, figures and the README from what is stored now."""
+    subprocess.run([sys.executable, str(ROOT / "experiments" / "judge_stored.py"), name], check=True)
 
 
 if __name__ == "__main__":

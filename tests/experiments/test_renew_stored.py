@@ -47,13 +47,13 @@ def renew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *more: str) -> dict[s
     monkeypatch.setattr(catalogue, "experiment", lambda name: module)
     monkeypatch.setattr(renew_stored, "STORED", stored)
     monkeypatch.setattr(renew_stored, "Pictures", lambda folder: Pictures())
-    judged: list[list[str]] = []
-    monkeypatch.setattr(renew_stored.subprocess, "run", lambda command, check: judged.append(command))
+    judged: list[str] = []
+    monkeypatch.setattr(renew_stored, "judge", judged.append)
     monkeypatch.setattr(
         sys, "argv", ["renew_stored.py", "exact", "--data", str(tmp_path), "--out", str(tmp_path / "out"), *more]
     )
     renew_stored.main()
-    assert judged[0][-1] == "exact"
+    assert judged == ["exact"]
     results = load("exact", stored)
     assert results.command == "command" and results.config == {"widths": [8, 16]}
     return {part.name: part for part in results.parts}
