@@ -122,7 +122,7 @@ def training(folder: Path, steps: int, architecture: str, source: str, width: in
     network = nnl.to_flax(nnl.parse_architecture(architecture), width, 3, "standard")
     settings = {"architecture": architecture, "input": source, "width": width, "steps": steps} | options
     try:
-        result = nnl.train(network, x, noisy, steps=steps, clean=clean, record_every=max(1, steps // 40), **options)
+        result = nnl.train(network, x, noisy, steps=steps, clean=clean, **options)
     except ArithmeticError as problem:
         return settings | {"diverged": str(problem)}
     assert result.history.psnr is not None
