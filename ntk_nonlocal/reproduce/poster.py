@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -173,6 +173,8 @@ def cells(folders: Iterable[Path]) -> list[Cell]:
             others += _tried("PyTorch's weights, a tenth of Adam's rate", [p for p in small if is_slow(p)])
             if method == "gd":
                 others += _tried("exact limit", own(parts, "theory"), last=False)
+        if method == "gd" and network != "vanilla_cnn":  # that one's have cells of their own
+            others += [replace(one, label=f"limit by Nystrom, {one.label}") for one in _shares(own(whole, "low_rank"))]
         for part in own(settings, "training"):
             if setting(part, "optimizer") == method:
                 others += _tried(part.name.partition(": ")[2], [part])

@@ -126,3 +126,11 @@ def test_runs_at_a_tenth_of_the_rate_are_a_setting_of_their_own(tmp_path: Path) 
     part(tmp_path, "b", "training", training | {"learning_rate": 1e-4}, psnr=[10, 28.5, 20])
     row = rows(poster_table([tmp_path]))["noisy image", "Adam", "U-Net"]
     assert row[3:5] == ["20.0 / 24.0", "2"] and row[7] == "PyTorch's weights, a tenth of Adam's rate, 256x256"
+
+
+def test_a_limit_by_nystrom_is_a_setting_of_gradient_descent(tmp_path: Path) -> None:
+    limit = {"picture": HOUSE, "architecture": "unet:levels=3", "input": "image"}
+    part(tmp_path, "a", "low_rank", {"limit": limit, "rank": 655}, psnr=[20, 27.2, 26])
+    found = rows(poster_table([tmp_path]))
+    assert found["noisy image", "gradient descent", "U-Net"][7] == "limit by Nystrom, 1.0% of the columns, 256x256"
+    assert found["noisy image", "gradient descent", "autoencoder"][5] == "not run"
