@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import whole_picture
+
 from ntk_nonlocal.reproduce import MODULES, catalogue, load, save
 from ntk_nonlocal.results import read_json
 
@@ -39,6 +41,7 @@ def main() -> None:
             was = before.get(verdict.statement, "not judged")
             if was != verdict.outcome:
                 print(f"{path.parent.name}/{path.stem}: {verdict.statement}: {was} -> {verdict.outcome}")
+    whole_picture.draw()
     subprocess.run([sys.executable, str(ROOT / "experiments" / "readme_numbers.py")], check=True)
 
 

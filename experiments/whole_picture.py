@@ -4,8 +4,8 @@
     python experiments/whole_picture.py --out OUT                        its finished parts, stored
     python experiments/whole_picture.py                                  only the figures, from what is stored
 
-A part that is stored already, by its settings, is replaced by one that was made later. Images would be too large to be
-kept: they are drawn (outputs.png) and left out. docs/poster.md reads what is stored.
+A part that is stored already, by its settings, is replaced by one that was finished later. Images would be too large to
+be kept: they are drawn (outputs.png) and left out. docs/poster.md reads what is stored.
 """
 
 from __future__ import annotations
@@ -35,25 +35,36 @@ def main() -> None:
         if not new:
             parser.error(f"{out} holds no finished parts of House at 256x256; is it the --out of the run?")
         for part in new:
-            print(store(part))
+            print(store(part) or f"{part.name}: what is stored was finished later")
         if any("output" in part.arrays for part in new):
             print(draw_outputs(new, FIGURES))
+    for path in draw():
+        print(path)
+
+
+def draw() -> list[Path]:
+    """The figures that follow from what is stored."""
     folders = sorted(RESULTS.glob("reproduce-*"))
-    print(draw_cells(folders, FIGURES))
-    print(draw_steps(folders, FIGURES))
+    return [draw_cells(folders, FIGURES), draw_steps(folders, FIGURES)]
 
 
-def store(part: Measured) -> Path:
-    """Writes a part without its images, in the place of one of the same settings."""
-    for older in (STORED / "parts").glob("*.json"):
-        facts = read_json(older)
+def store(part: Measured) -> Path | None:
+    """Writes a part without its images, in the place of one of the same settings; None where that is a later one."""
+    same = []
+    for path in (STORED / "parts").glob("*.json"):
+        facts = read_json(path)
         if (facts["kind"], facts["settings"]) == (part.kind, part.settings):
-            older.unlink()
-            older.with_suffix(".npz").unlink()
+            same.append(path)
+            if facts["finished"] > part.facts["finished"]:
+                return None
     arrays = {name: array for name, array in part.arrays.items() if array.ndim < IMAGE}
     path = STORED / "parts" / f"{part.kind}-{part.key}.json"
     write_arrays(path.with_suffix(".npz"), **arrays)
     write_json(path, part.facts | {"digest": digest(arrays)})
+    for older in same:
+        if older != path:
+            older.unlink()
+            older.with_suffix(".npz").unlink()
     return path
 
 

@@ -253,7 +253,8 @@ def _needed(results: Results, rows: list[tuple[str, str]]) -> str:
             few, about, many = (f"{float(f'{one:.2g}'):.0f}" for one in (least, width, most))
             bounds = f"{few} to {many}" if most < _FORESEEABLE * width else f"{few} or more, without a bound"
             texts.append(f"{name}: about {about} channels [{bounds}] (~ channels^{falling})")
-    return f"Channels that would bring the mean to {AGREE} dB: " + "; ".join(texts) + "." if texts else ""
+    said = f"Channels that would bring the mean to {AGREE} dB, by the exponent and the ends of its interval: "
+    return f"{said}{'; '.join(texts)}." if texts else ""
 
 
 def _control(results: Results, case: tuple[str, bool]) -> Verdict:

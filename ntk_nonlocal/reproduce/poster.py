@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,7 +17,7 @@ from .experiment import Results, load, setting
 from .parts import Measured, finished
 from .published import POSTER_PSNR
 from .scorecard import PRESETS
-from .table import best, is_slow, passed
+from .table import best, is_slow, is_stated, passed
 
 NEAR = 0.5  # dB
 WHOLE = 256  # the poster's picture has so many rows and columns
@@ -123,7 +124,7 @@ def _row(cell: Cell) -> tuple[str, ...]:
         "" if first is None else f"{first.size}x{first.size}",
         "" if stated is None else f"{stated}{named}",
         "" if pytorch is None else f"{pytorch}{apart}",
-        str(len(cell.tried)),
+        str(len({one.label for one in cell.tried})),
         f"{min(cell.values):.1f} to {max(cell.values):.1f}" if cell.values else "not run",
         "" if stated is None else ("yes" if stated.near(cell.published) else "no"),
         "; ".join(cell.hits) or ("none" if cell.values else ""),
@@ -160,8 +161,7 @@ def cells(folders: Iterable[Path]) -> list[Cell]:
         others: list[Tried]
         if method == "nystrom":
             tried = _shares(own((*whole, *crops), "low_rank"))
-            first = [one for one in tried if one.size == tried[0].size]
-            stated = min(first, key=lambda one: abs((one.share or 0) - NYSTROM_SHARE), default=None)
+            stated = next((one for one in tried if abs((one.share or 0) - NYSTROM_SHARE) < NYSTROM_SHARE / 10), None)
             found.append(Cell(source, method, network, published, stated, None, tuple(o for o in tried if o != stated)))
             continue
         he, pytorch, others = [], [], []
@@ -247,9 +247,17 @@ def whole_picture_line(folders: Iterable[Path]) -> str:
 
 
 def whole_picture(folders: Iterable[Path]) -> list[Measured]:
-    """The finished parts of the whole House."""
-    parts = [part for folder in folders for part in finished(folder)]
-    return [part for part in parts if setting(part, "name") == "House" and setting(part, "size") == WHOLE]
+    """The finished parts of the whole House under the stated settings, but for initial weights and Adam's rate; of
+    trainings of different lengths the longest."""
+    found: dict[object, Measured] = {}
+    for part in (part for folder in folders for part in finished(folder)):
+        if setting(part, "name") != "House" or setting(part, "size") != WHOLE or not is_stated(part):
+            continue
+        lengths = {"steps": None} if part.kind == "training" else {}
+        key = (part.kind, json.dumps(part.settings | lengths, sort_keys=True))
+        if key not in found or (setting(part, "steps") or 0) > (setting(found[key], "steps") or 0):
+            found[key] = part
+    return list(found.values())
 
 
 def _house(results: Results | None) -> list[Measured]:

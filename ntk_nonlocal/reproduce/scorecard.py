@@ -14,6 +14,7 @@ from .experiment import Outcome
 from .published import CLAIMS
 
 PRESETS = ("quick", "full", "paper")
+_SINGLE = ("exact", "table")  # of which paper has one run of each
 # Words and signs, not colours alone.
 SIGNS: Mapping[str, str] = {"holds": "✓", "holds in part": "◐", "contradicted": "✗", "undecided": "?"}
 # The figure that shows what decides a claim, where it is not called like the experiment.
@@ -86,7 +87,10 @@ class Line:
 
 
 def largest(folders: Iterable[Path]) -> dict[str, dict[str, Any]]:
-    """The stored results of every experiment, of the largest preset that has it, from folders of results."""
+    """The stored results of every experiment, of the largest preset that has it, from folders of results.
+
+    Those of the whole picture do not take the place of others with repetitions, of which they have none.
+    """
     found: dict[str, dict[str, Any]] = {}
     for folder in folders:
         for name in MODULES:
@@ -94,7 +98,7 @@ def largest(folders: Iterable[Path]) -> dict[str, dict[str, Any]]:
             if path.exists():
                 content = read_json(path)
                 known = found.get(name)
-                if known is None or PRESETS.index(content["preset"]) > PRESETS.index(known["preset"]):
+                if known is None or _rank(name, content) > _rank(name, known):
                     found[name] = content
     return {name: found[name] for name in MODULES if name in found}
 
@@ -157,6 +161,11 @@ def _pictures(content: Mapping[str, Any]) -> str:
                 if one["name"] not in names:
                     names.append(one["name"])
     return ", ".join(f"{' and '.join(names)} {size}" for size, names in known.items())
+
+
+def _rank(name: str, content: Mapping[str, Any]) -> tuple[bool, int]:
+    preset = content["preset"]
+    return not (preset == "paper" and name in _SINGLE), PRESETS.index(preset)
 
 
 def _count(verdicts: Iterable[Mapping[str, Any]]) -> dict[str, int]:

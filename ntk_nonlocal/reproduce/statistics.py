@@ -81,16 +81,17 @@ def paired_slope(values: Mapping[int, Mapping[int, float]]) -> Interval:
     the repetitions, each by least squares through its logarithms, with Student's interval.
 
     Args:
-      values: width -> repetition -> value, positive; repetitions that some width lacks are left out.
+      values: width -> repetition -> value, positive; repetitions that some width lacks are left out. Where all are,
+        they are taken to be independent, as by :func:`slope`.
 
     Raises:
-      ValueError: fewer than two widths, no repetition that all have, or values that are not positive.
+      ValueError: fewer than two widths, no repetitions, or values that are not positive.
     """
     widths = sorted(values)
     common = sorted(set.intersection(*(set(values[width]) for width in widths))) if widths else []
     found = np.array([[values[width][one] for one in common] for width in widths], np.float64)
     if len(widths) < 2 or not common or not (found > 0).all():
-        raise ValueError(f"a slope needs positive values at two or more widths, got {dict(values)}")
+        return slope({width: list(by_repetition.values()) for width, by_repetition in values.items()})
     x = np.log(widths)
     centred = x - x.mean()
     return mean(centred @ np.log(found) / (centred @ centred))

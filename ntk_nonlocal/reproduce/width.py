@@ -15,7 +15,7 @@ from .measures.training import Training, training
 from .parts import Part
 from .pictures import Picture, Pictures
 from .published import POSTER_CHANGE, POSTER_SLOPES
-from .statistics import Interval, mean, paired_slope, slope
+from .statistics import mean, paired_slope, slope
 
 TITLE = "Width: PSNR and weight change of gradient descent and Adam (figure 4)"
 SLOPE_MARGIN = 0.15
@@ -154,9 +154,8 @@ def _tried(results: Results) -> str:
     config = results.config
     side = config["picture"]["size"]
     return (
-        f"{side}x{side} of {config['picture']['name']}, {config['architecture']}, {min(config['seeds'])} or more "
-        f"seeds, "
-        f"{config['steps']} steps"
+        f"{side}x{side} of {config['picture']['name']}, {config['architecture']}, {min(config['seeds'])} seeds that "
+        f"all widths have, {config['steps']} steps"
     )
 
 
@@ -172,6 +171,7 @@ def _slope_verdict(results: Results, series: str, norm: str) -> Verdict:
     )
     value = float(np.mean(list(ours[max(ours)].values())))
     role: Role = "control" if series == "adam" else "deciding" if norm == "l2" else "test"
+    low, high = _allowed(guide, poster)
     rates = paired_slope(by_seed(results, "gd", "learning_rate"))
     return Verdict(
         6,
@@ -180,11 +180,12 @@ def _slope_verdict(results: Results, series: str, norm: str) -> Verdict:
         f"a = {poster:.2f} by the poster's points at the same widths (asymptote {guide:g})",
         f"a = {fitted} ({paired_slope(ours)} over all, {min(ours)} to {max(ours)}); {value:.2g} at {max(ours)} "
         f"channels (poster {POSTER_CHANGE[optimizer, norm][max(ours)]:.2g})",
-        _outcome(fitted, guide, poster),
+        judged(fitted.within(low, high)),
         " ".join(
             filter(
                 None,
                 (
+                    f"Holds within [{low:.2f}, {high:.2f}].",
                     f"The rates, half of every network's 1 / lambda_max, go ~ channels^{rates}."
                     if series == "gd"
                     else "",
@@ -201,11 +202,10 @@ def _slope_verdict(results: Results, series: str, norm: str) -> Verdict:
     )
 
 
-def _outcome(fitted: Interval, guide: float, poster: float) -> Outcome:
-    """Holds where the whole interval lies between the poster's own slope over the same widths and the asymptote, with a
-    margin to both sides; contradicted where it lies outside, undecided where neither."""
+def _allowed(guide: float, poster: float) -> tuple[float, float]:
+    """Between the poster's own slope over the same widths and the asymptote, with a margin to both sides."""
     low, high = sorted((guide, poster))
-    return judged(fitted.within(low - SLOPE_MARGIN, high + SLOPE_MARGIN))
+    return low - SLOPE_MARGIN, high + SLOPE_MARGIN
 
 
 def _poster_ratio(width: int) -> float:

@@ -29,13 +29,14 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (results / "reproduce-paper" / "parts").mkdir(parents=True)
 
 
-def run(optimizer: str, psnr: list[float], code: str = "a") -> Measured:
+def run(optimizer: str, psnr: list[float], code: str = "a", day: int = 1) -> Measured:
     picture = {"name": "House", "size": 256, "noise_seed": 0}
     settings = {"picture": picture, "architecture": "autoencoder:levels=3", "input": "noise", "optimizer": optimizer}
     arrays = {
         "psnr": np.asarray(psnr), "steps": np.arange(len(psnr)), "output": np.full((256, 256, 3), 0.5, np.float16)
     }  # fmt: skip
     facts = {"name": "n", "kind": "training", "settings": settings, "code": code, "seconds": 1.0}
+    facts["finished"] = f"2026-11-0{day}"
     return Measured("n", "training", settings, arrays, facts | {"digest": digest(arrays)})
 
 
@@ -48,12 +49,13 @@ def keep(part: Measured, folder: Path) -> None:
 
 
 def test_parts_are_stored_without_images_and_once_for_the_same_settings() -> None:
-    for part in (run("adam", [1, 2.0]), run("gd", [3, 4.0]), run("adam", [5, 6.0], code="b")):
-        whole_picture.store(part)
+    for part in (run("adam", [1, 2.0]), run("gd", [3, 4.0]), run("adam", [5, 6.0], code="b", day=3)):
+        assert whole_picture.store(part) is not None
+    assert whole_picture.store(run("adam", [7, 8.0], code="c", day=2)) is None  # finished before
     stored = {part.settings["optimizer"]: part for part in finished(whole_picture.STORED)}
     assert set(stored) == {"adam", "gd"} and len(list((whole_picture.STORED / "parts").iterdir())) == 4
     assert list(stored["adam"]["psnr"]) == [5, 6] and "output" not in stored["adam"].arrays
-    assert stored["adam"].key == run("adam", [5, 6.0], code="b").key
+    assert stored["adam"].key == run("adam", [5, 6.0], code="b", day=3).key
 
 
 def test_a_run_is_stored_and_drawn(

@@ -47,7 +47,7 @@ def test_finished_parts_of_the_whole_picture_take_the_place_of_crops(tmp_path: P
         part(tmp_path, name, "training", training | {"architecture": architecture}, psnr=psnr)
     limit = {"picture": HOUSE, "architecture": "vanilla_cnn:kernel_size=11", "input": "image"}
     for name, rank, psnr in (("c", 3277, [20, 28.0, 26]), ("d", 3277, [20, 26.0, 25]), ("e", 328, [20, 28.6, 28])):
-        part(tmp_path, name, "low_rank", {"limit": limit, "rank": rank}, psnr=psnr)
+        part(tmp_path, name, "low_rank", {"limit": limit, "rank": rank, "seed": name}, psnr=psnr)
     small = training | {"picture": HOUSE | {"size": 64}, "architecture": "autoencoder:levels=3"}
     part(tmp_path, "f", "training", small, psnr=[10, 20.0])
     found = rows(poster_table([tmp_path]))
@@ -134,3 +134,17 @@ def test_a_limit_by_nystrom_is_a_setting_of_gradient_descent(tmp_path: Path) -> 
     found = rows(poster_table([tmp_path]))
     assert found["noisy image", "gradient descent", "U-Net"][7] == "limit by Nystrom, 1.0% of the columns, 256x256"
     assert found["noisy image", "gradient descent", "autoencoder"][5] == "not run"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"picture": HOUSE | {"sigma": 15 / 255}}, {"noise_scale": 0.1}, {"learning_rate": 3e-4}, {"step_size": 0.1},
+        {"centered": True}, {"parameterization": "ntk"}, {"width": 32}, {"steps": 100},
+    ],
+)  # fmt: skip
+def test_the_whole_picture_under_other_settings_is_not_the_stated_one(tmp_path: Path, other: dict[str, object]) -> None:
+    training = {"picture": HOUSE, "input": "noise", "optimizer": "adam", "architecture": "autoencoder", "steps": 8000}
+    part(tmp_path, "a", "training", training, psnr=[10, 29.0, 28])
+    part(tmp_path, "b", "training", training | other, psnr=[10, 34.0, 33])
+    assert rows(poster_table([tmp_path]))["iid noise", "Adam", "autoencoder"][2] == "28.0 / 29.0"

@@ -58,7 +58,11 @@ def test_a_slope_of_repetitions_that_share_something_is_that_of_each() -> None:
     assert alone.high - alone.low > 10 * (found.high - found.low)
 
 
-@pytest.mark.parametrize("values", [{}, {8: {0: 1.0}}, {8: {0: 1.0}, 16: {1: 1.0}}, {8: {0: 1.0}, 16: {0: 0.0}}])
-def test_a_paired_slope_needs_two_widths_with_a_common_positive_repetition(values: dict[int, dict[int, float]]) -> None:
+def test_repetitions_of_which_none_is_common_are_independent() -> None:
+    assert paired_slope({8: {0: 1.0, 2: 1.1}, 16: {1: 2.0, 3: 2.2}}) == slope({8: [1.0, 1.1], 16: [2.0, 2.2]})
+
+
+@pytest.mark.parametrize("values", [{}, {8: {0: 1.0}}, {8: {0: 1.0}, 16: {0: 0.0}}])
+def test_a_paired_slope_needs_two_widths_with_positive_repetitions(values: dict[int, dict[int, float]]) -> None:
     with pytest.raises(ValueError, match="positive values at two or more widths"):
         paired_slope(values)

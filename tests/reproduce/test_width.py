@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from ntk_nonlocal.reproduce.experiment import judged
 from ntk_nonlocal.reproduce.statistics import Interval
-from ntk_nonlocal.reproduce.width import SLOPE_MARGIN, _outcome
+from ntk_nonlocal.reproduce.width import SLOPE_MARGIN, _allowed
 
 
 @pytest.mark.parametrize(
@@ -15,4 +16,4 @@ from ntk_nonlocal.reproduce.width import SLOPE_MARGIN, _outcome
 def test_an_exponent_holds_by_its_whole_interval(value: float, half: float, outcome: str) -> None:
     """Between -0.4, the poster's points, and -0.5, the asymptote, with a margin; a wider interval never helps."""
     assert SLOPE_MARGIN == 0.15
-    assert _outcome(Interval(value, value - half, value + half, half / 2), -0.5, -0.4) == outcome
+    assert judged(Interval(value, value - half, value + half, half / 2).within(*_allowed(-0.5, -0.4))) == outcome
