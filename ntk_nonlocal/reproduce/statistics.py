@@ -28,6 +28,8 @@ class Interval:
     standard_error: float
 
     def __str__(self) -> str:
+        if math.isnan(self.value):
+            return "nothing that did not diverge"
         if not math.isfinite(self.high - self.low):
             return f"{self.value:.2f} [one draw]"
         return f"{self.value:.2f}" + (f" [{self.low:.2f}, {self.high:.2f}]" if self.low < self.high else "")
