@@ -96,7 +96,7 @@ def draw_outputs(parts: Sequence[Measured], folder: Path) -> Path:
     shown = [run for source in _INPUTS for run in _trained(parts, source) if "output" in run.arrays]
     if not shown:
         raise ValueError("no part has an output to draw")
-    with figure(folder, "outputs", (2.6 * len(shown), 3.2), 1, len(shown)) as (_, axes):
+    with figure(folder, "outputs", (1.9 * len(shown), 2.5), 1, len(shown)) as (_, axes):
         for axis, run in zip(axes[0], shown, strict=True):
             title = f"{network_name(setting(run, 'architecture'))}, {LABELS[setting(run, 'optimizer')]},\n"
             title += f"from {LABELS[setting(run, 'input')]}"
