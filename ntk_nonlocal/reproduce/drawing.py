@@ -26,6 +26,7 @@ LABELS = {
     "autoencoder": "autoencoder",
     "unet": "U-Net",
     "vanilla_cnn": "vanilla CNN",
+    "dip": "U-Net with narrow skips",
     "image": "noisy image",
     "noise": "iid noise",
     "clean": "clean image",

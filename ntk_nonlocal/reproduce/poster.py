@@ -173,6 +173,12 @@ def cells(folders: Iterable[Path]) -> list[Cell]:
             others += _tried("PyTorch's weights, a tenth of Adam's rate", [p for p in small if is_slow(p)])
             if method == "gd":
                 others += _tried("exact limit", own(parts, "theory"), last=False)
+            if network == "unet":
+                narrow = [*_own(source, "dip", parts, "training"), *_own(source, "dip", parts, "limit_quality")]
+                others += _tried("narrow skips", [p for p in narrow if setting(p, "optimizer") == method])
+                if method == "gd":
+                    closed = [p for p in narrow if p.kind == "limit_quality"]
+                    others += _tried("exact limit, narrow skips", closed, last=False)
         if method == "gd" and network != "vanilla_cnn":  # that one's have cells of their own
             others += [replace(one, label=f"limit by Nystrom, {one.label}") for one in _shares(own(whole, "low_rank"))]
         for part in own(settings, "training"):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ntk_nonlocal.plotting import BLACK, BLUE, GREEN, RED, show_image
+from ntk_nonlocal.plotting import BLACK, BLUE, GREEN, ORANGE, RED, show_image
 
 from .drawing import GREY, LABELS, figure, legend_once, network_name
 from .experiment import setting
@@ -17,7 +17,7 @@ from .published import POSTER_PSNR
 from .table import best
 
 _INPUTS = ("image", "noise")
-_INKS = {"autoencoder": BLUE, "unet": RED, "vanilla_cnn": GREEN}
+_INKS = {"autoencoder": BLUE, "unet": RED, "dip": ORANGE, "vanilla_cnn": GREEN}
 _DASHES = {"adam": "-", "gd": "--"}
 
 
@@ -68,7 +68,7 @@ def draw_steps(folders: Iterable[Path], folder: Path) -> Path:
                 axis.plot(run["steps"][1:], psnr[1:], _DASHES[optimizer], color=ink, label=label)
                 top = max(1, int(np.argmax(psnr)))
                 axis.plot(run["steps"][top], psnr[top], "o", color=ink, ms=4)
-                published = POSTER_PSNR[source, optimizer, network]
+                published = POSTER_PSNR.get((source, optimizer, network), np.nan)
                 axis.plot(1, published, "D", color=ink, mfc=ink if optimizer == "adam" else "none", ms=6,
                           transform=axis.get_yaxis_transform(), clip_on=False)  # fmt: skip
             for name, dots in (("nlm", ":"), ("blur", "-.")) if filters else ():

@@ -39,8 +39,9 @@ class Config:
     Adam, with every initial weights of ``scales``, weights drawn anew under every noise draw, for ``other_adam_steps``
     (at 64x64 the best ones have passed their best by then, or rise to the noisy picture's PSNR), and with the last
     weights also at a tenth of the rate, for a U-Net is best within the first steps; with ``limits`` the closed forms of
-    all networks fed the picture; and gradient descent, under the first draw, with the first initial weights, on the
-    smooth picture with all.
+    all networks fed the picture; ``narrow``, a U-Net whose skips have few channels (the deep image prior's), by Adam
+    with the first weights; and gradient descent, under the first draw, with the first initial weights, on the smooth
+    picture with all.
     """
 
     smooth: tuple[Picture, ...]
@@ -54,6 +55,7 @@ class Config:
     scales: tuple[str, ...]
     other_adam_steps: int
     limits: bool
+    narrow: str | None
     step_size: float = 0.5
     learning_rate: float = 1e-3
 
@@ -74,6 +76,7 @@ def configure(preset: Preset, pictures: Pictures) -> Config:
         scales=("he",) if preset == "quick" else ("he", "pytorch"),
         other_adam_steps=other_adam_steps,
         limits=preset != "paper",  # there they take hours: experiment exact
+        narrow=None if preset == "quick" else f"dip:levels={levels}",
     )  # fmt: skip
 
 
@@ -92,7 +95,9 @@ def parts(config: Config) -> list[Part]:
     for draw, pictures in enumerate(zip(config.smooth, config.texture, strict=True)):
         for picture in pictures:
             if config.limits:
-                found += [_limit(picture, architecture) for architecture in config.architectures]
+                found += [_limit(picture, one) for one in (*config.architectures, config.narrow) if one]
+            if config.narrow:
+                found += [_part(config, picture, config.narrow, source, "adam", draw) for source in _INPUTS]
             for architecture in config.architectures[1:]:
                 scales = _scales(config, architecture)
                 for scaled in scales:
@@ -104,6 +109,8 @@ def parts(config: Config) -> list[Part]:
         for architecture in config.architectures:
             for scaled in _scales(config, architecture) if picture == config.smooth[0] else (architecture,):
                 found += [_part(config, picture, scaled, source, "gd", 0) for source in _INPUTS]
+    if config.narrow:
+        found += [_part(config, config.smooth[0], config.narrow, source, "gd", 0) for source in _INPUTS]
     for scaled in _scales(config, auto)[1:]:
         found += [_part(config, config.smooth[0], scaled, source, "adam", 0) for source in _INPUTS]
     return found
@@ -125,6 +132,7 @@ def _part(
 ) -> Part:
     gd, network, scale = optimizer == "gd", architecture.partition(":")[0], architecture.partition("weight_std=")[2]
     adam_steps = config.adam_steps if architecture.startswith(config.architectures[0]) else config.other_adam_steps
+    adam_steps *= 2 if architecture == config.narrow else 1
     settings = Training(
         picture=picture,
         architecture=architecture,
