@@ -148,3 +148,11 @@ def test_the_whole_picture_under_other_settings_is_not_the_stated_one(tmp_path: 
     part(tmp_path, "a", "training", training, psnr=[10, 29.0, 28])
     part(tmp_path, "b", "training", training | other, psnr=[10, 34.0, 33])
     assert rows(poster_table([tmp_path]))["iid noise", "Adam", "autoencoder"][2] == "28.0 / 29.0"
+
+
+def test_a_u_net_with_narrow_skips_is_a_setting_of_the_u_net(tmp_path: Path) -> None:
+    training = {"picture": HOUSE, "input": "image", "optimizer": "adam", "architecture": "dip:levels=3"}
+    part(tmp_path, "a", "training", training, psnr=[10, 28.4, 20])
+    found = rows(poster_table([tmp_path]))
+    assert found["noisy image", "Adam", "U-Net"][7] == "narrow skips, 256x256"
+    assert found["noisy image", "Adam", "autoencoder"][5] == found["iid noise", "Adam", "U-Net"][5] == "not run"
