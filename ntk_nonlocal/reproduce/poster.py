@@ -17,7 +17,7 @@ from .experiment import Results, load, setting
 from .parts import Measured, finished
 from .published import POSTER_PSNR
 from .scorecard import PRESETS
-from .table import best, is_slow, is_stated, passed
+from .table import best, is_deep, is_slow, is_stated, passed
 
 NEAR = 0.5  # dB
 WHOLE = 256  # the poster's picture has so many rows and columns
@@ -167,6 +167,8 @@ def cells(folders: Iterable[Path]) -> list[Cell]:
         he, pytorch, others = [], [], []
         for parts in (whole, crops):
             trained = [part for part in own(parts, "training") if setting(part, "optimizer") == method]
+            others += _tried("two levels more", [part for part in trained if is_deep(part)])
+            trained = [part for part in trained if not is_deep(part)]
             he += _tried("stated settings", [p for p in trained if "weight_std" not in setting(p, "architecture")])
             small = [p for p in trained if "weight_std" in setting(p, "architecture")]
             pytorch += _tried("PyTorch's weights", [p for p in small if not is_slow(p)])

@@ -14,7 +14,7 @@ from .experiment import setting
 from .parts import Measured
 from .poster import WHOLE, cells, whole_picture
 from .published import POSTER_PSNR
-from .table import best
+from .table import best, is_deep
 
 _INPUTS = ("image", "noise")
 _INKS = {"autoencoder": BLUE, "unet": RED, "dip": ORANGE, "vanilla_cnn": GREEN}
@@ -113,6 +113,7 @@ def _trained(parts: Iterable[Measured], source: str) -> list[Measured]:
         if part.kind == "training"
         and setting(part, "input") == source
         and "weight_std" not in setting(part, "architecture")
+        and not is_deep(part)
         and np.isfinite(best(part))
     ]
     order = [*_INKS]

@@ -25,6 +25,7 @@ _INPUTS = ("image", "noise")
 _ROLES: tuple[Role, Role] = ("smooth", "texture")
 _WEIGHTS = {"pytorch": "PyTorch's weights"}
 _WIDTH = 64  # channels, but of quick
+_LEVELS = 3  # of the autoencoder, at most
 _SLOW = 0.1  # of Adam's rate
 _LONGER = {"unet": 2, "vanilla_cnn": 10}  # times the steps there, until the best is passed
 _RISING = 1.0  # dB below the best rival from which on one that still rises may overtake it
@@ -40,8 +41,9 @@ class Config:
     (at 64x64 the best ones have passed their best by then, or rise to the noisy picture's PSNR), and with the last
     weights also at a tenth of the rate, for a U-Net is best within the first steps; with ``limits`` the closed forms of
     all networks fed the picture; ``narrow``, a U-Net whose skips have few channels (the deep image prior's), by Adam
-    with the first weights; and gradient descent, under the first draw, with the first initial weights, on the smooth
-    picture with all.
+    with the first weights; ``deep``, an autoencoder of more levels, no rival, by Adam on the smooth picture in half of
+    the steps; and gradient descent, under the first draw, with the first initial weights, on the smooth picture with
+    all.
     """
 
     smooth: tuple[Picture, ...]
@@ -56,6 +58,7 @@ class Config:
     other_adam_steps: int
     limits: bool
     narrow: str | None
+    deep: str | None
     step_size: float = 0.5
     learning_rate: float = 1e-3
 
@@ -77,6 +80,7 @@ def configure(preset: Preset, pictures: Pictures) -> Config:
         other_adam_steps=other_adam_steps,
         limits=preset != "paper",  # there they take hours: experiment exact
         narrow=None if preset == "quick" else f"dip:levels={levels}",
+        deep=None if preset == "quick" else f"autoencoder:levels={levels + 2}",
     )  # fmt: skip
 
 
@@ -98,6 +102,8 @@ def parts(config: Config) -> list[Part]:
                 found += [_limit(picture, one) for one in (*config.architectures, config.narrow) if one]
             if config.narrow:
                 found += [_part(config, picture, config.narrow, source, "adam", draw) for source in _INPUTS]
+            if config.deep and picture in config.smooth:
+                found += [_part(config, picture, config.deep, source, "adam", draw) for source in _INPUTS]
             for architecture in config.architectures[1:]:
                 scales = _scales(config, architecture)
                 for scaled in scales:
@@ -131,8 +137,9 @@ def _part(
     config: Config, picture: Picture, architecture: str, source: str, optimizer: str, seed: int, *, slow: bool = False
 ) -> Part:
     gd, network, scale = optimizer == "gd", architecture.partition(":")[0], architecture.partition("weight_std=")[2]
-    adam_steps = config.adam_steps if architecture.startswith(config.architectures[0]) else config.other_adam_steps
+    adam_steps = config.adam_steps if network == "autoencoder" else config.other_adam_steps
     adam_steps *= 2 if architecture == config.narrow else 1
+    adam_steps //= 2 if architecture == config.deep else 1
     settings = Training(
         picture=picture,
         architecture=architecture,
@@ -144,11 +151,15 @@ def _part(
         # train knows which step small initial weights bear
         step_size=config.step_size if gd and "weight_std" not in architecture else None,
         learning_rate=None if gd else config.learning_rate * (_SLOW if slow else 1),
-        keep_output=seed == picture.noise_seed == 0 and not scale and (network, optimizer) in _SHOWN,
+        keep_output=seed == picture.noise_seed == 0
+        and not scale
+        and (network, optimizer) in _SHOWN
+        and architecture != config.deep,
     )
     name = f"{network_name(architecture)} by {LABELS[optimizer]} from {LABELS[source]}, {picture.name}, "
     name += f"{scale} weights, " if scale else ""
     name += f"{_SLOW:g} of the rate, " if slow else ""
+    name += f"{architecture.partition('levels=')[2]} levels, " if architecture == config.deep else ""
     return Part(name + f"noise {picture.noise_seed}, seed {seed}", training, settings)
 
 
@@ -156,6 +167,12 @@ def is_slow(run: Measured) -> bool:
     """Whether Adam ran at a tenth of the others' rate."""
     rate = setting(run, "learning_rate")
     return rate is not None and rate < Config.learning_rate / 2
+
+
+def is_deep(run: Measured) -> bool:
+    """Whether an autoencoder has more levels than the table's own."""
+    architecture = str(setting(run, "architecture"))
+    return architecture.startswith("autoencoder") and int(architecture.partition("levels=")[2][:1] or 0) > _LEVELS
 
 
 def is_stated(part: Measured) -> bool:
@@ -231,6 +248,7 @@ def _rivals(results: Results, picture: str) -> list[Measured]:
         run
         for run in (*results.select("training", name=picture), *results.select("limit_quality", name=picture))
         if (setting(run, "architecture").partition(",weight_std=")[0], setting(run, "optimizer")) != (auto, "adam")
+        and not is_deep(run)
         and np.isfinite(best(run))
     ]
 

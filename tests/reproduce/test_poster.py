@@ -156,3 +156,11 @@ def test_a_u_net_with_narrow_skips_is_a_setting_of_the_u_net(tmp_path: Path) -> 
     found = rows(poster_table([tmp_path]))
     assert found["noisy image", "Adam", "U-Net"][7] == "narrow skips, 256x256"
     assert found["noisy image", "Adam", "autoencoder"][5] == found["iid noise", "Adam", "U-Net"][5] == "not run"
+
+
+def test_an_autoencoder_of_more_levels_is_a_setting_of_its_own(tmp_path: Path) -> None:
+    training = {"picture": HOUSE, "input": "noise", "optimizer": "adam"}
+    part(tmp_path, "a", "training", training | {"architecture": "autoencoder:levels=3"}, psnr=[10, 29.6, 20])
+    part(tmp_path, "b", "training", training | {"architecture": "autoencoder:levels=5"}, psnr=[10, 31.1, 20])
+    row = rows(poster_table([tmp_path]))["iid noise", "Adam", "autoencoder"]
+    assert row[2] == "20.0 / 29.6" and row[7] == "two levels more, 256x256"
