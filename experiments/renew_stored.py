@@ -31,8 +31,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="keeps finished parts")
     parser.add_argument("--again", metavar="TEXT", help="measure parts anew whose name contains this")
     args = parser.parse_args()
-    module, stored = catalogue.experiment(args.name), load(args.name, STORED)
-    pictures = Pictures(args.data)
+    try:
+        module, stored, pictures = catalogue.experiment(args.name), load(args.name, STORED), Pictures(args.data)
+    except ValueError as problem:
+        parser.error(str(problem))
     config = module.configure("full", pictures)
     known = {(part.kind, json.dumps(part.settings, sort_keys=True)): part for part in stored.parts}
     parts = module.parts(config)

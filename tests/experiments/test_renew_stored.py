@@ -68,3 +68,13 @@ def test_what_is_stored_is_kept_and_what_is_missing_measured(monkeypatch: pytest
 def test_parts_are_measured_again_where_they_are_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     found = renew(monkeypatch, tmp_path, "--again", "8 chan")
     assert int(found["8 channels"]["parameters"]) > 50
+
+
+@pytest.mark.parametrize(("name", "said"), [("table", "has no image_House256rgb.png"), ("vectors", "cannot read")])
+def test_what_cannot_be_renewed_is_said_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, said: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["renew_stored.py", name, "--data", str(tmp_path), "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit):
+        renew_stored.main()
+    assert said in capsys.readouterr().err and not (tmp_path / "out").exists()
