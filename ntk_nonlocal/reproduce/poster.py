@@ -17,7 +17,7 @@ from .experiment import Results, load, setting
 from .parts import Measured, finished
 from .published import POSTER_PSNR
 from .scorecard import PRESETS
-from .table import best, is_deep, is_slow, is_stated, passed
+from .table_runs import best, is_deep, is_slow, is_stated, passed
 
 NEAR = 0.5  # dB
 WHOLE = 256  # the poster's picture has so many rows and columns

@@ -14,7 +14,7 @@ from .experiment import setting
 from .parts import Measured
 from .poster import WHOLE, cells, whole_picture
 from .published import POSTER_PSNR
-from .table import best, is_deep
+from .table_runs import best, is_deep
 
 _INPUTS = ("image", "noise")
 _INKS = {"autoencoder": BLUE, "unet": RED, "dip": ORANGE, "vanilla_cnn": GREEN}

@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ntk_nonlocal.plotting import BLACK, show_image
-
-from .drawing import GREY, LABELS, MARKERS, SEQUENCE, figure, network_name
+from .drawing import LABELS, network_name
 from .experiment import Outcome, Preset, Results, Verdict, agreement, setting
 from .measures.baselines import Baselines, baselines
 from .measures.closed_form import BEYOND_THE_BEST, Limit, Theory, limit_quality
 from .measures.training import Training, training
 from .parts import Measured, Part
-from .pictures import Picture, Pictures, Role
-from .published import POSTER_PSNR
-from .statistics import Interval, mean
+from .pictures import Picture, Pictures
+from .statistics import Interval
+from .table_figures import draw_table
+from .table_runs import (
+    INPUTS,
+    RATE,
+    ROLES,
+    SHOWN,
+    SLOW,
+    STEP_SIZE,
+    WEIGHTS,
+    WIDTH,
+    beside,
+    best,
+    called,
+    is_deep,
+    over_draws,
+    passed,
+    runs,
+    simple,
+    tops,
+)
 
 TITLE = "House and Baboon: networks trained by gradient descent and Adam, both inputs (figure 3 and the poster's table)"
-_INPUTS = ("image", "noise")
-_ROLES: tuple[Role, Role] = ("smooth", "texture")
-_WEIGHTS = {"pytorch": "PyTorch's weights"}
-_WIDTH = 64  # channels, but of quick
-_LEVELS = 3  # of the autoencoder, at most
-_SLOW = 0.1  # of Adam's rate
 _LONGER = {"unet": 2, "vanilla_cnn": 10}  # times the steps there, until the best is passed
 _RISING = 1.0  # dB below the best rival from which on one that still rises may overtake it
-_SHOWN = (("autoencoder", "adam"), ("autoencoder", "gd"), ("vanilla_cnn", "gd"))
 
 
 @dataclass(frozen=True)
@@ -59,20 +69,20 @@ class Config:
     limits: bool
     narrow: str | None
     deep: str | None
-    step_size: float = 0.5
-    learning_rate: float = 1e-3
+    step_size: float = STEP_SIZE
+    learning_rate: float = RATE
 
 
 def configure(preset: Preset, pictures: Pictures) -> Config:
     """Quick and full: 64x64 crops (32 channels, 2 seeds; 64 channels, 5 seeds and 3 noise draws). Paper: 256x256."""
     size, width, adam_steps, other_adam_steps, gd_steps, seeds, draws, levels = {
         "quick": (64, 32, 800, 400, 200, 2, 1, 2),
-        "full": (64, _WIDTH, 4000, 500, 2000, 5, 3, 2),
-        "paper": (256, _WIDTH, 8000, 1000, 3000, 1, 1, 3),
+        "full": (64, WIDTH, 4000, 500, 2000, 5, 3, 2),
+        "paper": (256, WIDTH, 8000, 1000, 3000, 1, 1, 3),
     }[preset]
     networks: tuple[str, ...] = (f"autoencoder:levels={levels}", f"unet:levels={levels}", "vanilla_cnn:kernel_size=11")
     networks = networks[::2] if preset == "quick" else networks
-    smooth, texture = (tuple(pictures.picture(role, size, noise_seed=draw) for draw in range(draws)) for role in _ROLES)
+    smooth, texture = (tuple(pictures.picture(role, size, noise_seed=draw) for draw in range(draws)) for role in ROLES)
     return Config(
         smooth, texture, networks, width, adam_steps, gd_steps, seeds,
         bm3d=preset != "quick",
@@ -93,7 +103,7 @@ def parts(config: Config) -> list[Part]:
     ]
     for draw in range(len(config.smooth)):
         for seed in range(config.seeds):
-            for source in _INPUTS:
+            for source in INPUTS:
                 for picture in (config.smooth[draw], config.texture[draw]):
                     found.append(_part(config, picture, auto, source, "adam", seed))
     for draw, pictures in enumerate(zip(config.smooth, config.texture, strict=True)):
@@ -101,24 +111,24 @@ def parts(config: Config) -> list[Part]:
             if config.limits:
                 found += [_limit(picture, one) for one in (*config.architectures, config.narrow) if one]
             if config.narrow:
-                found += [_part(config, picture, config.narrow, source, "adam", draw) for source in _INPUTS]
+                found += [_part(config, picture, config.narrow, source, "adam", draw) for source in INPUTS]
             if config.deep and picture in config.smooth:
-                found += [_part(config, picture, config.deep, source, "adam", draw) for source in _INPUTS]
+                found += [_part(config, picture, config.deep, source, "adam", draw) for source in INPUTS]
             for architecture in config.architectures[1:]:
                 scales = _scales(config, architecture)
                 for scaled in scales:
-                    found += [_part(config, picture, scaled, source, "adam", draw) for source in _INPUTS]
-                for source in _INPUTS if len(scales) > 1 else ():
+                    found += [_part(config, picture, scaled, source, "adam", draw) for source in INPUTS]
+                for source in INPUTS if len(scales) > 1 else ():
                     if (network_name(architecture), source) != ("vanilla CNN", "noise"):  # never above the noisy one
                         found.append(_part(config, picture, scales[-1], source, "adam", draw, slow=True))
     for picture in (config.smooth[0], config.texture[0]):
         for architecture in config.architectures:
             for scaled in _scales(config, architecture) if picture == config.smooth[0] else (architecture,):
-                found += [_part(config, picture, scaled, source, "gd", 0) for source in _INPUTS]
+                found += [_part(config, picture, scaled, source, "gd", 0) for source in INPUTS]
     if config.narrow:
-        found += [_part(config, config.smooth[0], config.narrow, source, "gd", 0) for source in _INPUTS]
+        found += [_part(config, config.smooth[0], config.narrow, source, "gd", 0) for source in INPUTS]
     for scaled in _scales(config, auto)[1:]:
-        found += [_part(config, config.smooth[0], scaled, source, "adam", 0) for source in _INPUTS]
+        found += [_part(config, config.smooth[0], scaled, source, "adam", 0) for source in INPUTS]
     return found
 
 
@@ -150,94 +160,24 @@ def _part(
         seed=seed,
         # train knows which step small initial weights bear
         step_size=config.step_size if gd and "weight_std" not in architecture else None,
-        learning_rate=None if gd else config.learning_rate * (_SLOW if slow else 1),
+        learning_rate=None if gd else config.learning_rate * (SLOW if slow else 1),
         keep_output=seed == picture.noise_seed == 0
         and not scale
-        and (network, optimizer) in _SHOWN
+        and (network, optimizer) in SHOWN
         and architecture != config.deep,
     )
     name = f"{network_name(architecture)} by {LABELS[optimizer]} from {LABELS[source]}, {picture.name}, "
     name += f"{scale} weights, " if scale else ""
-    name += f"{_SLOW:g} of the rate, " if slow else ""
+    name += f"{SLOW:g} of the rate, " if slow else ""
     name += f"{architecture.partition('levels=')[2]} levels, " if architecture == config.deep else ""
     return Part(name + f"noise {picture.noise_seed}, seed {seed}", training, settings)
-
-
-def is_slow(run: Measured) -> bool:
-    """Whether Adam ran at a tenth of the others' rate."""
-    rate = setting(run, "learning_rate")
-    return rate is not None and rate < Config.learning_rate / 2
-
-
-def is_deep(run: Measured) -> bool:
-    """Whether an autoencoder has more levels than the table's own."""
-    architecture = str(setting(run, "architecture"))
-    return architecture.startswith("autoencoder") and int(architecture.partition("levels=")[2][:1] or 0) > _LEVELS
-
-
-def is_stated(part: Measured) -> bool:
-    """Whether a part was made as those of this table are, whatever its initial weights; what its settings do not name
-    is so."""
-    allowed: dict[str, tuple[object, ...]] = {
-        "sigma": (Picture.sigma,),
-        "width": (_WIDTH,),
-        "parameterization": (Training.parameterization,),
-        "centered": (Training.centered,),
-        "noise_channels": (Training.noise_channels,),
-        "noise_scale": (Training.noise_scale,),
-        "step_size": (Config.step_size,),
-        "learning_rate": (Config.learning_rate, _SLOW * Config.learning_rate),
-    }
-    return all(setting(part, name) in (None, *values) for name, values in allowed.items())
-
-
-def best(part: Measured) -> float:
-    """PSNR at the best step, chosen with the clean picture; NaN where training diverged."""
-    return float(np.max(part["psnr"]))
-
-
-def _last(part: Measured) -> float:
-    return float(part["psnr"][-1])
-
-
-def passed(part: Measured) -> bool:
-    """Whether the best step is not among the last tenth; not so where training diverged."""
-    return bool(np.isfinite(best(part)) and part["steps"][np.argmax(part["psnr"])] < 0.9 * part["steps"][-1])
-
-
-def runs(results: Results, picture: str, architecture: str, source: str, optimizer: str) -> list[Measured]:
-    """The repetitions of a cell of the table, those that did not diverge."""
-    where = {"name": picture, "architecture": architecture, "input": source, "optimizer": optimizer}
-    return [run for run in results.select("training", **where) if np.isfinite(best(run))]
-
-
-def over_draws(values: Mapping[int, Sequence[float]]) -> Interval:
-    """The mean over noise draws of the means over the seeds within each; with one draw the mean over its seeds."""
-    means = [float(np.mean(found)) for found in values.values()]
-    return mean(means) if len(means) > 1 else mean(next(iter(values.values()), ()))
-
-
-def beside(found: Iterable[Measured], rival: Mapping[int, float]) -> dict[int, list[float]]:
-    """Best PSNR of runs minus a rival's on the same noise, by noise draw; draws without the rival are left out."""
-    differences: dict[int, list[float]] = {}
-    for run in found:
-        draw = setting(run, "noise_seed")
-        if draw in rival:
-            differences.setdefault(draw, []).append(best(run) - rival[draw])
-    return differences
-
-
-def simple(results: Results, picture: str, name: str) -> dict[int, float]:
-    """PSNR of a simple filter, by noise draw."""
-    found = results.select("baselines", name=picture)
-    return {setting(part, "noise_seed"): float(part[name]) for part in found if name in part.arrays}
 
 
 def _chosen(results: Results, picture: str) -> tuple[str, list[Measured]]:
     """Adam's autoencoder with He's initial weights from the input that is the better one in the mean."""
     auto = results.config["architectures"][0]
-    found = {source: runs(results, picture, auto, source, "adam") for source in _INPUTS}
-    source = max(filter(found.get, _INPUTS), key=lambda one: float(np.mean([best(run) for run in found[one]])))
+    found = {source: runs(results, picture, auto, source, "adam") for source in INPUTS}
+    source = max(filter(found.get, INPUTS), key=lambda one: float(np.mean([best(run) for run in found[one]])))
     return source, found[source]
 
 
@@ -253,16 +193,6 @@ def _rivals(results: Results, picture: str) -> list[Measured]:
     ]
 
 
-def _called(run: Measured) -> str:
-    architecture, _, scale = setting(run, "architecture").partition(",weight_std=")
-    name, source = network_name(architecture), LABELS[setting(run, "input")]
-    if run.kind == "limit_quality":
-        return f"the closed form of the {name} from {source}"
-    weights = f" with {_WEIGHTS.get(scale, scale)}" if scale else ""
-    weights += f", {_SLOW:g} of the rate" if is_slow(run) else ""
-    return f"{name} by {LABELS[setting(run, 'optimizer')]} from {source}{weights}"
-
-
 def _judged(difference: Interval, above: bool, rising: int, rival_rises: bool = False) -> Outcome:
     """Whether an interval lies above 0, or else below it; what still rises is not beaten, nor does it lose."""
     if difference.low > 0 and not rival_rises:
@@ -275,7 +205,7 @@ def _judged(difference: Interval, above: bool, rising: int, rival_rises: bool = 
 def summarise(results: Results) -> list[Verdict]:
     """Claims 5 and 8."""
     return [
-        *[verdict for role in _ROLES for verdict in (_among_networks(results, role), _beside_means(results, role))],
+        *[verdict for role in ROLES for verdict in (_among_networks(results, role), _beside_means(results, role))],
         _above_blur(results),
         _others_above_blur(results),
     ]
@@ -323,8 +253,8 @@ def _among_networks(results: Results, role: str) -> Verdict:
     name = results.config[role][0]["name"]
     others: dict[str, list[Measured]] = {}
     for run in _rivals(results, name):
-        others.setdefault(_called(run), []).append(run)
-    means = {label: _tops(found) for label, found in others.items()}
+        others.setdefault(called(run), []).append(run)
+    means = {label: tops(found) for label, found in others.items()}
     rival = max(means, key=lambda label: float(np.mean(list(means[label].values()))))
     late = [run for found in others.values() for run in found if not passed(run)]
     rises = any(best(run) > means[rival].get(setting(run, "noise_seed"), np.inf) - _RISING for run in late)
@@ -335,19 +265,11 @@ def _among_networks(results: Results, role: str) -> Verdict:
     note += f"{len(means[rival])} noise draw(s), of trained rivals with new weights in each"
     if late:
         last = max(late, key=best)
-        note += f"; {len(late)} of them were still rising, the highest at {best(last):.2f} dB ({_called(last)})"
+        note += f"; {len(late)} of them were still rising, the highest at {best(last):.2f} dB ({called(last)})"
     published = "31.1 dB, the best other 28.9 dB (Nystrom)" if role == "smooth" else "worse on textures, no number"
     return _claim_8(
         results, role, "the best other network", published, rival, means[rival], f"{note}. ", rival_rises=rises
     )
-
-
-def _tops(found: Sequence[Measured]) -> dict[int, float]:
-    """Best PSNR by noise draw, the mean over the runs within each."""
-    tops: dict[int, list[float]] = {}
-    for run in found:
-        tops.setdefault(setting(run, "noise_seed"), []).append(best(run))
-    return {draw: float(np.mean(values)) for draw, values in tops.items()}
 
 
 def _scales_of(others: Mapping[str, Sequence[Measured]]) -> list[str]:
@@ -357,7 +279,7 @@ def _scales_of(others: Mapping[str, Sequence[Measured]]) -> list[str]:
 
 
 def _scale_name(scale: str) -> str:
-    return _WEIGHTS.get(scale, scale).removesuffix(" weights") if scale else "He's"
+    return WEIGHTS.get(scale, scale).removesuffix(" weights") if scale else "He's"
 
 
 def _beside_means(results: Results, role: str) -> Verdict:
@@ -402,7 +324,7 @@ def _others_above_blur(results: Results) -> Verdict:
     gains: dict[str, list[Measured]] = {}
     for run in _rivals(results, name):
         if (setting(run, "input"), setting(run, "optimizer")) == ("noise", "adam"):
-            gains.setdefault(_called(run), []).append(run)
+            gains.setdefault(called(run), []).append(run)
     above = {label: over_draws(beside(found, blurs)) for label, found in gains.items()}
     outcome = agreement([True if one.low > 0 else False if one.high < 0 else None for one in above.values()])
     return Verdict(
@@ -411,115 +333,15 @@ def _others_above_blur(results: Results) -> Verdict:
         "U-Net 28.4 dB, vanilla CNN 21.6 dB",
         "; ".join(f"{label} {_mean_of(gains[label]):.2f} dB, {one} dB to the blur" for label, one in above.items()),
         outcome,
-        f"Best steps, of {results.config['other_adam_steps']} or, at {_SLOW:g} of the rate, more, weights drawn anew "
+        f"Best steps, of {results.config['other_adam_steps']} or, at {SLOW:g} of the rate, more, weights drawn anew "
         "under every noise draw. The whole picture, more draws and other rates would change it.",
     )
 
 
 def _mean_of(found: Sequence[Measured]) -> float:
-    return float(np.mean(list(_tops(found).values())))
-
-
-def _scaled(results: Results, architecture: str, source: str, optimizer: str) -> list[Measured]:
-    """The runs with other initial weights."""
-    name = results.config["smooth"][0]["name"]
-    return [
-        run
-        for run in results.select("training", name=name, input=source, optimizer=optimizer)
-        if setting(run, "architecture").startswith(f"{architecture},weight_std=") and not is_slow(run)
-    ]
+    return float(np.mean(list(tops(found).values())))
 
 
 def draw(results: Results, folder: Path) -> list[str]:
     """The numbers beside the poster's, PSNR over the steps of the autoencoder by Adam, and some last estimates."""
-    config = results.config
-    rows = [(o, a) for a in config["architectures"] for o in ("gd", "adam")]
-    places = np.arange(len(rows))[::-1]
-    with figure(folder, "table-psnr", (8.8, 3.4), 1, 2, sharey=True) as (drawn, axes):
-        for axis, source in zip(axes[0], _INPUTS, strict=True):
-            for index, role in enumerate(_ROLES):
-                name = config[role][0]["name"]
-                for (optimizer, architecture), place in zip(rows, places, strict=True):
-                    found = runs(results, name, architecture, source, optimizer)
-                    if not found:
-                        continue
-                    last, top = ([value(run) for run in found] for value in (_last, best))
-                    labels = (f"{name}, last step", f"{name}, best step") if place == places[0] else (None, None)
-                    ink = {"color": SEQUENCE[index], "ls": "none"}
-                    axis.plot(last, [place - 0.1] * len(found), marker=MARKERS[index], ms=3, label=labels[0], **ink)
-                    axis.plot(top, [place + 0.1] * len(found), marker="|", ms=8, label=labels[1], **ink)
-                    limits = results.select("limit_quality", name=name, architecture=architecture, input=source)
-                    if optimizer == "gd" and limits:
-                        label = f"{name}, closed form, best step" if place == places[0] else None
-                        tops = [best(one) for one in limits]
-                        axis.plot(tops, [place + 0.1] * len(tops), marker="^", ms=4, mfc="none", label=label, **ink)
-                means = results.select("baselines", name=name)[0]
-                axis.axvline(float(means["nlm"]), color=SEQUENCE[index], ls=":", lw=1, label=f"{name}, non-local means")
-            scaled = [
-                (run, place)
-                for (o, a), place in zip(rows, places, strict=True)
-                for run in _scaled(results, a, source, o)
-            ]
-            if scaled:
-                axis.plot([best(run) for run, _ in scaled], [place for _, place in scaled], "x", color=BLACK, ms=5,
-                          label=f"{config['smooth'][0]['name']}, PyTorch's weights, best step")  # fmt: skip
-            poster = [POSTER_PSNR.get((source, o, a.partition(":")[0]), np.nan) for o, a in rows]
-            axis.plot(poster, places, "D", color=GREY, mfc="none", label="poster, House 256x256")
-            axis.set_title(f"from {LABELS[source]}", color=BLACK)
-            axis.set_xlabel("PSNR [dB]")
-            axis.set_yticks(places, [f"{network_name(a)}, {LABELS[o]}" for o, a in rows])
-        drawn.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    _draw_steps(results, folder)
-    _draw_images(results, folder)
-    return ["table-psnr", "table-steps", "table-images"]
-
-
-def _draw_steps(results: Results, folder: Path) -> None:
-    config = results.config
-    with figure(folder, "table-steps", (7.6, 3.2), 1, 2, sharey=True) as (drawn, axes):
-        for axis, role in zip(axes[0], _ROLES, strict=True):
-            name = config[role][0]["name"]
-            for index, source in enumerate(_INPUTS):
-                found = runs(results, name, config["architectures"][0], source, "adam")
-                if found:
-                    steps = found[0]["steps"][1:]  # step 0 has no place on the axis
-                    values = np.stack([np.interp(steps, run["steps"], run["psnr"]) for run in found])
-                    ink = SEQUENCE[index]
-                    axis.fill_between(steps, values.min(axis=0), values.max(axis=0), color=ink, alpha=0.25, lw=0)
-                    line = "-" if index == 0 else "--"
-                    axis.plot(steps, values.mean(axis=0), line, color=ink, label=f"from {LABELS[source]}")
-            for known, dashes, label in (
-                ("nlm", ":", "non-local means"),
-                ("blur", "-.", "best Gaussian blur"),
-                ("noisy", "-", "noisy"),
-            ):
-                level = float(np.mean(list(simple(results, name, known).values())))
-                axis.axhline(level, color=GREY, ls=dashes, lw=1, label=label)
-            axis.set_xscale("log")
-            axis.set_title(name)
-            axis.set_xlabel("steps")
-        axes[0, 0].set_ylim(18, axes[0, 0].get_ylim()[1] + 0.3)
-        axes[0, 0].set_ylabel("PSNR [dB], from 18 up")
-        drawn.suptitle("Adam's autoencoder: mean and range over seeds and noise draws", fontsize=9)
-        drawn.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
-
-
-def _draw_images(results: Results, folder: Path) -> None:
-    with figure(folder, "table-images", (9.4, 3.8), 2, 1 + 2 * len(_SHOWN)) as (drawn, axes):
-        for row, role in zip(axes, _ROLES, strict=True):
-            name = results.config[role][0]["name"]
-            means = results.select("baselines", name=name)[0]
-            first = role == _ROLES[0]
-            title = "non-local\nmeans" if first else ""
-            show_image(row[0], means["nlm_image"], title, f"{float(means['nlm']):.2f} dB")
-            row[0].title.set_fontsize(7)
-            shown = [part for part in results.select("training", name=name) if "output" in part.arrays]
-            for axis, part in zip(row[1:], shown, strict=False):
-                title = f"{network_name(setting(part, 'architecture'))},\n{LABELS[setting(part, 'optimizer')]},\n"
-                title += f"from {LABELS[setting(part, 'input')]}"
-                below = f"last {_last(part):.2f} dB\nbest {best(part):.2f} dB"
-                show_image(axis, part["output"], title if first else "", below)
-                axis.title.set_fontsize(7)
-            for axis in row[1 + len(shown) :]:
-                axis.set_axis_off()
-        drawn.suptitle("Networks after their last step; the best step, that verdicts use, is not kept", fontsize=9)
+    return draw_table(results, folder)
