@@ -68,7 +68,7 @@ def draw_steps(folders: Iterable[Path], folder: Path) -> Path:
                 axis.plot(run["steps"][1:], psnr[1:], _DASHES[optimizer], color=ink, label=label)
                 top = max(1, int(np.argmax(psnr)))
                 axis.plot(run["steps"][top], psnr[top], "o", color=ink, ms=4)
-                published = POSTER_PSNR.get((source, optimizer, network), np.nan)
+                published = POSTER_PSNR[source, optimizer, "unet" if network == "dip" else network]
                 axis.plot(1, published, "D", color=ink, mfc=ink if optimizer == "adam" else "none", ms=6,
                           transform=axis.get_yaxis_transform(), clip_on=False)  # fmt: skip
             for name, dots in (("nlm", ":"), ("blur", "-.")) if filters else ():
