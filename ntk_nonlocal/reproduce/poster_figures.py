@@ -14,9 +14,8 @@ from .experiment import setting
 from .parts import Measured
 from .poster import WHOLE, cells, whole_picture
 from .published import POSTER_PSNR
-from .table_runs import best, is_deep
+from .table_runs import INPUTS, best, is_deep
 
-_INPUTS = ("image", "noise")
 _INKS = {"autoencoder": BLUE, "unet": RED, "dip": ORANGE, "vanilla_cnn": GREEN}
 _DASHES = {"adam": "-", "gd": "--"}
 
@@ -27,7 +26,7 @@ def draw_cells(folders: Iterable[Path], folder: Path) -> Path:
     kinds = list(dict.fromkeys((cell.method, cell.network) for cell in found))
     places = {kind: -index for index, kind in enumerate(kinds)}
     with figure(folder, "poster", (9.0, 3.6), 1, 2, sharey=True) as (drawn, axes):
-        for axis, source in zip(axes[0], _INPUTS, strict=True):
+        for axis, source in zip(axes[0], INPUTS, strict=True):
             for cell in found:
                 if cell.source != source:
                     continue
@@ -60,7 +59,7 @@ def draw_steps(folders: Iterable[Path], folder: Path) -> Path:
     parts = whole_picture(folders)
     filters = next((part for part in parts if part.kind == "baselines"), None)
     with figure(folder, "steps", (9.0, 3.6), 1, 2, sharex=True, sharey=True) as (drawn, axes):
-        for axis, source in zip(axes[0], _INPUTS, strict=True):
+        for axis, source in zip(axes[0], INPUTS, strict=True):
             for run in _trained(parts, source):
                 network, optimizer = setting(run, "architecture").partition(":")[0], setting(run, "optimizer")
                 ink, psnr = _INKS[network], run["psnr"]
@@ -93,7 +92,7 @@ def draw_outputs(parts: Sequence[Measured], folder: Path) -> Path:
     Raises:
       ValueError: no part has an output.
     """
-    shown = [run for source in _INPUTS for run in _trained(parts, source) if "output" in run.arrays]
+    shown = [run for source in INPUTS for run in _trained(parts, source) if "output" in run.arrays]
     if not shown:
         raise ValueError("no part has an output to draw")
     with figure(folder, "outputs", (1.9 * len(shown), 2.5), 1, len(shown)) as (_, axes):

@@ -30,6 +30,7 @@ from .table_runs import (
     best,
     called,
     is_deep,
+    mean_of,
     over_draws,
     passed,
     runs,
@@ -233,8 +234,7 @@ def _claim_8(
     kind = "" if rival == statement else "the best other network, "
     compared = [run for run in found if setting(run, "noise_seed") in pairs]
     rising = sum(not passed(run) for run in compared)
-    own = float(np.mean([np.mean([best(r) for r in compared if setting(r, "noise_seed") == draw]) for draw in pairs]))
-    other = float(np.mean([values[draw] for draw in pairs]))
+    own, other = mean_of(tops(compared)), mean_of({draw: values[draw] for draw in pairs})
     return Verdict(
         8,
         f"{name}: Adam's autoencoder {'above' if above else 'below'} {statement}",
@@ -255,7 +255,7 @@ def _among_networks(results: Results, role: str) -> Verdict:
     for run in _rivals(results, name):
         others.setdefault(called(run), []).append(run)
     means = {label: tops(found) for label, found in others.items()}
-    rival = max(means, key=lambda label: float(np.mean(list(means[label].values()))))
+    rival = max(means, key=lambda label: mean_of(means[label]))
     late = [run for found in others.values() for run in found if not passed(run)]
     rises = any(best(run) > means[rival].get(setting(run, "noise_seed"), np.inf) - _RISING for run in late)
     closed = sum(found[0].kind == "limit_quality" for found in others.values())
@@ -285,7 +285,7 @@ def _scale_name(scale: str) -> str:
 def _beside_means(results: Results, role: str) -> Verdict:
     name = results.config[role][0]["name"]
     bm3d = simple(results, name, "bm3d")
-    note = f"CBM3D reaches {np.mean(list(bm3d.values())):.2f} dB. " if bm3d else ""
+    note = f"CBM3D reaches {mean_of(bm3d):.2f} dB. " if bm3d else ""
     return _claim_8(
         results, role, "non-local means", "not on the poster", "non-local means", simple(results, name, "nlm"), note
     )
@@ -297,7 +297,7 @@ def _above_blur(results: Results) -> Verdict:
     found, blurs = runs(results, name, auto, "noise", "adam"), simple(results, name, "blur")
     gain, means = over_draws(beside(found, blurs)), over_draws(beside(found, simple(results, name, "nlm")))
     adam = over_draws(beside(found, dict.fromkeys(blurs, 0.0)))
-    blur = float(np.mean([blurs[draw] for draw in beside(found, blurs)]))
+    blur = mean_of({draw: blurs[draw] for draw in beside(found, blurs)})
     descent = max(best(run) for run in runs(results, name, auto, "noise", "gd"))
     rising = sum(not passed(run) for run in found)
     return Verdict(
@@ -331,15 +331,13 @@ def _others_above_blur(results: Results) -> Verdict:
         5,
         f"fed with iid noise the other networks too denoise {name} by Adam better than any Gaussian blur",
         "U-Net 28.4 dB, vanilla CNN 21.6 dB",
-        "; ".join(f"{label} {_mean_of(gains[label]):.2f} dB, {one} dB to the blur" for label, one in above.items()),
+        "; ".join(
+            f"{label} {mean_of(tops(gains[label])):.2f} dB, {one} dB to the blur" for label, one in above.items()
+        ),
         outcome,
         f"Best steps, of {results.config['other_adam_steps']} or, at {SLOW:g} of the rate, more, weights drawn anew "
         "under every noise draw. The whole picture, more draws and other rates would change it.",
     )
-
-
-def _mean_of(found: Sequence[Measured]) -> float:
-    return float(np.mean(list(tops(found).values())))
 
 
 def draw(results: Results, folder: Path) -> list[str]:

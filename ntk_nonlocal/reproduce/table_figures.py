@@ -12,7 +12,7 @@ from .drawing import GREY, LABELS, MARKERS, SEQUENCE, figure, network_name
 from .experiment import Results, setting
 from .parts import Measured
 from .published import POSTER_PSNR
-from .table_runs import INPUTS, ROLES, SHOWN, best, is_slow, last, runs, simple
+from .table_runs import INPUTS, ROLES, SHOWN, best, is_slow, last, mean_of, runs, simple
 
 
 def _scaled(results: Results, architecture: str, source: str, optimizer: str) -> list[Measured]:
@@ -88,7 +88,7 @@ def _draw_steps(results: Results, folder: Path) -> None:
                 ("blur", "-.", "best Gaussian blur"),
                 ("noisy", "-", "noisy"),
             ):
-                level = float(np.mean(list(simple(results, name, known).values())))
+                level = mean_of(simple(results, name, known))
                 axis.axhline(level, color=GREY, ls=dashes, lw=1, label=label)
             axis.set_xscale("log")
             axis.set_title(name)

@@ -29,10 +29,14 @@ def is_slow(run: Measured) -> bool:
     return rate is not None and rate < RATE / 2
 
 
+def _levels(architecture: str) -> str:
+    return architecture.partition("levels=")[2].partition(",")[0]
+
+
 def is_deep(run: Measured) -> bool:
     """Whether an autoencoder has more levels than the table's own."""
     architecture = str(setting(run, "architecture"))
-    return architecture.startswith("autoencoder") and int(architecture.partition("levels=")[2][:1] or 0) > LEVELS
+    return architecture.startswith("autoencoder") and int(_levels(architecture) or 0) > LEVELS
 
 
 def is_stated(part: Measured) -> bool:
@@ -57,6 +61,7 @@ def best(part: Measured) -> float:
 
 
 def last(part: Measured) -> float:
+    """PSNR after the last step."""
     return float(part["psnr"][-1])
 
 
@@ -94,6 +99,7 @@ def simple(results: Results, picture: str, name: str) -> dict[int, float]:
 
 
 def called(run: Measured) -> str:
+    """What a sentence calls a network and how it was trained."""
     architecture, _, scale = setting(run, "architecture").partition(",weight_std=")
     name, source = network_name(architecture), LABELS[setting(run, "input")]
     if run.kind == "limit_quality":
@@ -105,7 +111,10 @@ def called(run: Measured) -> str:
 
 def tops(found: Sequence[Measured]) -> dict[int, float]:
     """Best PSNR by noise draw, the mean over the runs within each."""
-    tops: dict[int, list[float]] = {}
-    for run in found:
-        tops.setdefault(setting(run, "noise_seed"), []).append(best(run))
-    return {draw: float(np.mean(values)) for draw, values in tops.items()}
+    values = beside(found, dict.fromkeys((setting(run, "noise_seed") for run in found), 0.0))
+    return {draw: float(np.mean(bests)) for draw, bests in values.items()}
+
+
+def mean_of(found: Mapping[int, float]) -> float:
+    """The mean over noise draws."""
+    return float(np.mean(list(found.values())))

@@ -10,7 +10,9 @@ import pytest
 
 from ntk_nonlocal.networks import digest
 from ntk_nonlocal.reproduce import catalogue, load, poster_table, simple_filters, whole_picture_line
+from ntk_nonlocal.reproduce.parts import Measured
 from ntk_nonlocal.reproduce.published import POSTER_PSNR
+from ntk_nonlocal.reproduce.table_runs import is_deep
 from ntk_nonlocal.results import write_arrays, write_json
 
 _RESULTS = Path(__file__).parents[2] / "experiments" / "results"
@@ -164,3 +166,11 @@ def test_an_autoencoder_of_more_levels_is_a_setting_of_its_own(tmp_path: Path) -
     part(tmp_path, "b", "training", training | {"architecture": "autoencoder:levels=5"}, psnr=[10, 31.1, 20])
     row = rows(poster_table([tmp_path]))["iid noise", "Adam", "autoencoder"]
     assert row[2] == "20.0 / 29.6" and row[7] == "two levels more, 256x256"
+
+
+@pytest.mark.parametrize(
+    ("architecture", "deep"),
+    [("autoencoder:levels=10,weight_std=pytorch", True), ("autoencoder:levels=3", False), ("autoencoder", False)],
+)
+def test_levels_are_read_whole(architecture: str, deep: bool) -> None:
+    assert is_deep(Measured("", "training", {"architecture": architecture}, {}, {})) == deep
